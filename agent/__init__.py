@@ -1,0 +1,1 @@
+"""The process on a database host: it reads, batches, spools and uploads."""

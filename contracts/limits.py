@@ -1,0 +1,19 @@
+"""What a batch may be at most; whoever reads one checks these while inflating it."""
+
+#: A compressed batch. Lambda takes 6 MB a request, base64 included.
+MAX_COMPRESSED_BYTES = 4_000_000
+
+#: A batch once inflated.
+MAX_INFLATED_BYTES = 50_000_000
+
+#: Rows of all frames of a batch together, keys that are gone included.
+MAX_ROWS = 200_000
+
+#: Runs and gaps of a batch, each.
+MAX_RUNS = 20_000
+
+#: How far ahead of the server's clock a batch may claim to be: 10 minutes.
+MAX_AHEAD_US = 10 * 60 * 1_000_000
+
+BIGINT_MIN, BIGINT_MAX = -(2**63), 2**63 - 1
+OID_MAX = 2**32 - 1

@@ -1,0 +1,1 @@
+"""Who may call what: verifies access tokens, and makes them."""

@@ -1,0 +1,1 @@
+"""Versioned configuration documents, as agents pull them."""

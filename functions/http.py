@@ -1,0 +1,136 @@
+"""HTTP as every function speaks it: Powertools' resolver for API Gateway, and errors as problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
+from functions.store import StoreUnavailableError
+
+PROBLEM = "application/problem+json"
+
+logger = Logger(service="pganalytics")
+
+
+class ProblemError(Exception):
+    """An answer other than success: `detail` names what the caller should mend."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class HttpApi(APIGatewayHttpResolver):
+    """Powertools' resolver, safe to call from several threads.
+
+    Powertools keeps the event in an attribute of a class that all resolvers share, which is right in Lambda, where a
+    process has one event at a time. The standalone server has many, so here each thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        super().__init__(enable_validation=True, debug=False)
+        self.exception_handler(ProblemError)(_answer_problem)
+        self.exception_handler(StoreUnavailableError)(_answer_unavailable)
+        self.exception_handler(RequestValidationError)(_answer_invalid)
+        self.exception_handler(NotFoundError)(_answer_not_found)
+        self.exception_handler(Exception)(_answer_failure)
+
+    def resolve(self, event: Any, context: Any) -> dict[str, Any]:
+        self._local.event = APIGatewayProxyEventV2(event)
+        self._local.lambda_context = context
+        try:
+            answer: dict[str, Any] = self._build_response(self._resolve())
+            return answer
+        finally:
+            self.clear_context()
+
+    @property
+    def current_event(self) -> APIGatewayProxyEventV2:
+        event: APIGatewayProxyEventV2 = self._local.event
+        return event
+
+    @property
+    def lambda_context(self) -> Any:
+        return self._local.lambda_context
+
+    @property
+    def context(self) -> dict[str, Any]:
+        if not hasattr(self._local, "context"):
+            self._local.context = {}
+        values: dict[str, Any] = self._local.context
+        return values
+
+    @context.setter
+    def context(self, values: dict[str, Any]) -> None:
+        self._local.context = values
+
+    @property
+    def processed_stack_frames(self) -> list[str]:
+        if not hasattr(self._local, "frames"):
+            self._local.frames = []
+        frames: list[str] = self._local.frames
+        return frames
+
+    @processed_stack_frames.setter
+    def processed_stack_frames(self, frames: list[str]) -> None:
+        self._local.frames = frames
+
+
+def caller(api: HttpApi) -> AgentClaims | OperatorClaims:
+    """Whom the authorizer let in, from what it put into the event."""
+    return CLAIMS.validate_python(api.current_event["requestContext"]["authorizer"]["lambda"])
+
+
+def calling_agent(api: HttpApi) -> str:
+    """The id of the agent that calls.
+
+    Raises:
+        ProblemError: 403, somebody else was let in.
+    """
+    claims = caller(api)
+    if not isinstance(claims, AgentClaims):
+        raise ProblemError(HTTPStatus.FORBIDDEN, "only an agent may do this")
+    return claims.sub
+
+
+def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response[str]:
+    """Problem details: `type` is left out (about:blank), `title` is the status's phrase."""
+    body = json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
+    return Response(status_code=int(status), content_type=PROBLEM, headers=dict(headers or {}), body=body)
+
+
+def _answer_problem(error: ProblemError) -> Response[str]:
+    return problem(error.status, error.detail, error.headers)
+
+
+def _answer_unavailable(error: StoreUnavailableError) -> Response[str]:
+    logger.warning(str(error))
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the store is not available", {"Retry-After": "10"})
+
+
+def _answer_invalid(error: RequestValidationError) -> Response[str]:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}")
+
+
+def _answer_not_found(_: NotFoundError) -> Response[str]:
+    return problem(HTTPStatus.NOT_FOUND, "there is no such route")
+
+
+def _answer_failure(error: Exception) -> Response[str]:
+    logger.exception("an unexpected error", exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error; the log of the function has it")

@@ -1,0 +1,154 @@
+"""The bucket, the log of record: S3 or any endpoint that speaks it, or a directory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ALREADY_THERE = {"PreconditionFailed", "412"}
+_IN_FLIGHT = {"ConditionalRequestConflict", "409"}
+_MISSING = {"NoSuchKey", "404"}
+
+
+class BucketUnavailableError(Exception):
+    """The bucket did not do it, for a reason of its own: try again later."""
+
+
+class ObjectMissingError(Exception):
+    """There is no such object."""
+
+
+class Bucket(Protocol):
+    """Where batches lie. Objects are made once and never overwritten."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Make the object durable; False if it was there before."""
+
+    def read(self, key: str, at_most: int) -> bytes:
+        """The object's content, but never more than `at_most` + 1 bytes of it."""
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys that begin so, in order."""
+
+
+class S3Bucket:
+    """A bucket of S3, or of an endpoint that speaks it (`AWS_ENDPOINT_URL_S3`), with the ambient credentials."""
+
+    def __init__(self, name: str, client: S3Client | None = None) -> None:
+        self._name = name
+        self._client: S3Client = client or boto3.client(
+            "s3", config=Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+        )
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            self._client.put_object(
+                Bucket=self._name, Key=key, Body=data, ContentType="application/gzip", IfNoneMatch="*"
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in _ALREADY_THERE:
+                return False
+            if code in _IN_FLIGHT:
+                raise BucketUnavailableError("another writer is making the same object just now") from error
+            raise BucketUnavailableError(f"the bucket answered {code}") from error
+        except BotoCoreError as error:
+            raise BucketUnavailableError(f"the bucket cannot be reached: {type(error).__name__}") from error
+        return True
+
+    def read(self, key: str, at_most: int) -> bytes:
+        try:
+            return self._client.get_object(Bucket=self._name, Key=key)["Body"].read(at_most + 1)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in _MISSING:
+                raise ObjectMissingError(key) from error
+            raise BucketUnavailableError(f"the bucket answered {code}") from error
+        except BotoCoreError as error:
+            raise BucketUnavailableError(f"the bucket cannot be reached: {type(error).__name__}") from error
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
+        for page in pages:
+            for item in page.get("Contents", []):
+                yield item["Key"]
+
+
+class DirectoryBucket:
+    """A folder; a key is a path below it. What it says is there survives a power cut."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def create(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Written apart and then linked: the name appears with the whole content or not at all, and only once.
+            with tempfile.NamedTemporaryFile(dir=self._root, prefix=".new-") as scratch:
+                scratch.write(data)
+                scratch.flush()
+                os.fsync(scratch.fileno())
+                try:
+                    os.link(scratch.name, path)
+                except FileExistsError:
+                    return False
+            for folder in (path.parent, *path.parent.parents):
+                _sync(folder)
+                if folder == self._root:
+                    break
+        except OSError as error:
+            raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
+        return True
+
+    def read(self, key: str, at_most: int) -> bytes:
+        try:
+            with self._path(key).open("rb") as file:
+                return file.read(at_most + 1)
+        except FileNotFoundError as error:
+            raise ObjectMissingError(key) from error
+        except OSError as error:
+            raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*.json.gz"))
+        yield from sorted(key for key in found if key.startswith(prefix))
+
+    def _path(self, key: str) -> Path:
+        path = self._root / key
+        if not path.resolve().is_relative_to(self._root.resolve()):
+            raise ObjectMissingError(key)
+        return path
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_bucket(url: str) -> Bucket:
+    """The bucket at `s3://name` or `file:///folder`.
+
+    Raises:
+        ValueError: neither of these.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "s3" and parts.netloc and parts.path in {"", "/"}:
+        return S3Bucket(parts.netloc)
+    if parts.scheme == "file" and not parts.netloc and parts.path:
+        return DirectoryBucket(Path(parts.path))
+    raise ValueError(f"a bucket is s3://name or file:///folder, not {url!r}")

@@ -1,0 +1,1 @@
+"""The store's schema: migrations in plain SQL, and what drafts them."""

@@ -1,0 +1,103 @@
+"""Prints the plain SQL of metrics, drafted from the catalogue, for the author of a migration to paste.
+
+Usage: python -m infra.database.draft METRIC...
+
+A migration is a snapshot: it never reads the catalogue itself. A test compares the tables with the catalogue.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from contracts.metrics import CATALOGUE, Kind, Metric
+
+
+def table(metric: Metric) -> str:
+    """The table, partitioned by day, and its one index."""
+    columns = [
+        f"    {name} {type_}{' not null' if name in _placing(metric) or name in metric.key else ''}"
+        for name, type_ in metric.stored
+    ]
+    return (
+        f"create table metric.{metric.name} (\n"
+        + ",\n".join(columns)
+        + "\n) partition by range (collected_at);\n"
+        + f"create index on metric.{metric.name} (target_id, collected_at);\n"
+    )
+
+
+def _placing(metric: Metric) -> tuple[str, ...]:
+    return tuple(name for name, _ in metric.stored if name not in metric.names)
+
+
+def delta(metric: Metric) -> str:
+    """The function that computes deltas of one target in a stretch of time, and the view of all of them."""
+    placed = [name for name in ("datid",) if name in _placing(metric)]
+    partition = ", ".join(["m.target_id", *(f"m.{name}" for name in (*placed, *metric.key))])
+    same = ["m.epoch = (p).epoch"]
+    same += ["not m.gone", "not (p).gone"] if metric.changes else []
+    same += [f"m.{name} is not distinct from (p).{name}" for name in metric.resets]
+    columns = [
+        f"case when same_epoch then m.{c.name} - (p).{c.name} end" if c.kind is Kind.COUNTER else f"m.{c.name}"
+        for c in metric.columns
+    ]
+    head = ["m.target_id", "m.collected_at", "f.since_at", *(f"m.{name}" for name in placed)]
+    returns = ["target_id bigint", "collected_at timestamptz", "since_at timestamptz"]
+    returns += [f"{name} oid" for name in placed]
+    returns += [f"{column.name} {column.type}" for column in metric.columns]
+    on = " and ".join(["f.collected_at = m.collected_at", *(f"f.{name} = m.{name}" for name in placed)])
+    gone = "\n      and not m.gone" if metric.changes else ""
+    return f"""create function delta.{metric.name}(
+    of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
+) returns table (
+    {_lines(returns)}
+) language sql stable as $$
+    select
+        {_lines(head + columns, 8)}
+    from (
+        select m, lag(m) over (partition by {partition} order by m.collected_at) as p
+        from metric.{metric.name} m
+        where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
+    ) as reading
+    cross join lateral (select (reading.m).*) as m
+    cross join lateral (
+        select coalesce({f"{chr(10)}            and ".join(same)}, false) as same_epoch
+    ) as epochs
+    left join (
+        select f.datid, f.collected_at,
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+        from store.frame f
+        where f.target_id = of_target and f.metric = '{metric.name}'
+            and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
+            and f.collected_at > from_at - lookback and f.collected_at <= until_at
+    ) as f on {on}
+    where m.collected_at > from_at{gone}
+$$;
+create view delta.{metric.name} as
+    select d.*
+    from store.target t
+    cross join lateral delta.{metric.name}(t.target_id, '-infinity', 'infinity') as d;
+"""
+
+
+def _lines(parts: list[str], indent: int = 4) -> str:
+    lines, line = [], ""
+    for part in parts:
+        if line and len(line) + len(part) > 100:
+            lines.append(line.rstrip())
+            line = ""
+        line += f"{part}, "
+    return ("\n" + " " * indent).join([*lines, line]).rstrip(", ")
+
+
+def main() -> None:
+    for name in sys.argv[1:] or CATALOGUE:
+        metric = CATALOGUE[name]
+        sys.stdout.write(f"-- {metric.help}\n{table(metric)}")
+        if metric.counters:
+            sys.stdout.write(delta(metric))
+        sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

