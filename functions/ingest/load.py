@@ -103,16 +103,6 @@ def _instant(at_us: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at_us)
 
 
-def _make_partitions(store: Store, days: set[date]) -> None:
-    # Maintenance makes partitions days ahead: only what comes late, or into an empty store, makes its own here.
-    # Looked up once a day and process; in a transaction apart, so that no lock outlives the making.
-    made: set[date] = store.__dict__.setdefault("days_with_partitions", set())
-    for day in sorted(days - made):
-        with store.transaction() as connection:
-            connection.execute("select store.make_partitions(%s)", (day,))
-        made.add(day)
-
-
 def _claim(connection: Connection, batch: Batch, key: BatchKey, sha256: bytes) -> bool:
     """Take the batch's place in the ledger; False if this very batch has it already."""
     place = (batch.agent_id, batch.stream_id, batch.seq)

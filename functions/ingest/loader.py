@@ -89,8 +89,13 @@ def object_keys(body: str) -> Iterator[str]:
 
 
 def _record(record: SQSRecord) -> None:
-    for key in object_keys(record.body):
-        take(key, _bucket(), _store(), _environment().keep_days)
+    try:
+        for key in object_keys(record.body):
+            take(key, _bucket(), _store(), _environment().keep_days)
+    except Exception as error:
+        # Powertools turns this into the answer "failed" and says nothing more.
+        logger.warning("not loaded, will be tried again", extra={"error": f"{type(error).__name__}: {error}"})
+        raise
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

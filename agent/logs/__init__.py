@@ -1,0 +1,1 @@
+"""Follows PostgreSQL's own log, and takes the values out of it."""
