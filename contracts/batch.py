@@ -122,7 +122,9 @@ class Frame(_Value):
         if (metric.scope is Scope.HOST) != (self.target == HOST_TARGET):
             raise ValueError(f"target: {metric.name} is of scope {metric.scope}, which {self.target!r} is not")
         if (metric.scope is Scope.DATABASE) != (self.datid is not None):
-            raise ValueError(f"datid: metrics of scope database have one, others have none; {metric.name} is {metric.scope}")
+            raise ValueError(
+                f"datid: metrics of scope database have one, others have none; {metric.name} is {metric.scope}"
+            )
         if (self.epoch is None) != (not metric.counters):
             raise ValueError(f"epoch: metrics with counters have one, others have none ({metric.name})")
         if self.mode is Mode.CHANGED and not metric.changes:

@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 
 from isal import isal_zlib
+from isal.igzip_lib import IsalError
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -65,7 +66,7 @@ def inflate(data: bytes) -> bytes:
     inflater = isal_zlib.decompressobj(_GZIP)
     try:
         content: bytes = inflater.decompress(data, MAX_INFLATED_BYTES + 1)
-    except isal_zlib.error as error:
+    except IsalError as error:
         raise BatchError(f"not gzip: {error}") from error
     if len(content) > MAX_INFLATED_BYTES:
         raise BatchTooLargeError(f"more than {MAX_INFLATED_BYTES} bytes inflated")

@@ -9,10 +9,13 @@ from http import HTTPStatus
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
+from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from pydantic import BaseModel
 
 from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
 from functions.store import StoreUnavailableError
@@ -20,6 +23,14 @@ from functions.store import StoreUnavailableError
 PROBLEM = "application/problem+json"
 
 logger = Logger(service="pganalytics")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered as hoped: problem details (RFC 9457)."""
+
+    status: int
+    title: str
+    detail: str
 
 
 class ProblemError(Exception):
@@ -41,7 +52,11 @@ class HttpApi(APIGatewayHttpResolver):
 
     def __init__(self) -> None:
         self._local = threading.local()
-        super().__init__(enable_validation=True, debug=False)
+        self._building = threading.Lock()
+        # An answer that is not what the route declares is our fault, not the caller's: 500, where 422 is the default.
+        super().__init__(
+            enable_validation=True, debug=False, response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR
+        )
         self.exception_handler(ProblemError)(_answer_problem)
         self.exception_handler(StoreUnavailableError)(_answer_unavailable)
         self.exception_handler(RequestValidationError)(_answer_invalid)
@@ -56,6 +71,13 @@ class HttpApi(APIGatewayHttpResolver):
             return answer
         finally:
             self.clear_context()
+
+    def _call_route(self, route: Route, route_arguments: dict[str, str]) -> ResponseBuilder[Any]:
+        # Powertools builds a route's stack at its first request; two threads at once would wrap it twice.
+        with self._building:
+            if not route._middleware_stack_built:  # noqa: SLF001
+                route._build_middleware_stack(router_middlewares=self._router_middlewares, app=self)  # noqa: SLF001
+        return super()._call_route(route, route_arguments)
 
     @property
     def current_event(self) -> APIGatewayProxyEventV2:
@@ -104,6 +126,21 @@ def calling_agent(api: HttpApi) -> str:
     if not isinstance(claims, AgentClaims):
         raise ProblemError(HTTPStatus.FORBIDDEN, "only an agent may do this")
     return claims.sub
+
+
+def answers(
+    model: type[BaseModel], *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
+) -> dict[int, OpenAPIResponse]:
+    """What a route can answer, for its part of the OpenAPI document: the model, or problem details."""
+    declared: dict[int, OpenAPIResponse] = {
+        int(status): {
+            "description": (model.__doc__ or status.phrase).strip(),
+            "content": {content_types.APPLICATION_JSON: {"model": model}},
+        }
+    }
+    for each in problems:
+        declared[int(each)] = {"description": each.phrase, "content": {PROBLEM: {"model": Problem}}}
+    return declared
 
 
 def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response[str]:

@@ -48,7 +48,8 @@ class _Record:
         else:
             self.cut = True
         self.in_quotes ^= bool(line.text.count('"') % 2)
-        self.closed = not self.in_quotes or self.cut
+        # The quotes behind a cut are not counted: such a record ends where the next one begins.
+        self.closed = not self.in_quotes and not self.cut
 
 
 class CsvParser:
@@ -57,20 +58,16 @@ class CsvParser:
     def __init__(self, dialect: Dialect) -> None:
         self._clock = dialect.clock
         self._records: deque[_Record] = deque()
-        self._lost = False
 
     def feed(self, line: Line) -> None:
         if self._records and not self._records[-1].closed and not _BEGINS.match(line.text):
             record = self._records[-1]
         else:
-            if self._lost and not _BEGINS.match(line.text):
-                return  # the rest of a record that was cut
             if self._records:
                 self._records[-1].closed = True
             record = _Record(line.position)
             self._records.append(record)
         record.add(line)
-        self._lost = record.cut
 
     def take(self) -> Written | None:
         if not self._records or not self._records[0].closed:
@@ -78,9 +75,10 @@ class CsvParser:
         record = self._records.popleft()
         return _written(record, self._clock)
 
-    def close(self) -> None:
+    def rest(self, *, over: bool) -> None:
+        # An open quote will be closed, but not in a file that is over.
         for record in self._records:
-            record.closed = True
+            record.closed = record.closed or record.cut or over
 
     def kept_from(self) -> int | None:
         return self._records[0].position if self._records else None

@@ -23,7 +23,8 @@ _MESSAGE_BYTES = 4096
 _NAME_BYTES = 256
 _DURATION = re.compile(r"\w+ ?: ([0-9]+(?:\.[0-9]+)?) ms(?=  |\Z)")
 # The words of RAISE and of other languages' errors are the application's: no rule tells their values apart.
-_SPOKEN_BY_APPLICATION = re.compile(r"^PL/pgSQL\b.*\bRAISE$|^PL/(?!pgSQL\b)|^Traceback ", re.MULTILINE)
+_RAISED = re.compile(r"^PL/pgSQL\b.*\bRAISE$", re.MULTILINE)
+_OTHER_LANGUAGE = re.compile(r"^PL/(?!pgSQL\b)|^Traceback ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,9 @@ def redacted(written: Written, *, english: bool = True) -> LogEntry:
     """
     severity = written.severity if written.severity in SEVERITIES else None
     head, reported = split_message(_looked_at(written.message or ""))
-    known = english and severity is not None and not _spoken_by_application(written)
+    context = written.context or ""
+    postgres = english and severity is not None and not _OTHER_LANGUAGE.search(context)
+    known = postgres and written.sqlstate != "P0001" and not _RAISED.search(context)
     statement = written.statement or written.internal_query
     return LogEntry(
         position=written.position,
@@ -103,13 +106,9 @@ def redacted(written: Written, *, english: bool = True) -> LogEntry:
         message=_capped(head, _MESSAGE_BYTES) if known else "?",
         detail=_message(written.detail, known=known),
         hint=_message(written.hint, known=known),
-        context=_message(written.context, known=known),
+        context=_message(written.context, known=postgres),
         statement=_capped(redact_sql(_looked_at(statement)) if statement else reported, _STATEMENT_BYTES),
     )
-
-
-def _spoken_by_application(written: Written) -> bool:
-    return written.sqlstate == "P0001" or bool(_SPOKEN_BY_APPLICATION.search(written.context or ""))
 
 
 def _message(text: str | None, *, known: bool) -> str | None:

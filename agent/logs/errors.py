@@ -17,16 +17,21 @@ class LogSettingError(LogError):
 class LogUnreadableError(LogError):
     """The agent may not read a log file, or the folder that holds it."""
 
-    def __init__(self, path: Path, gid: int | None) -> None:
-        super().__init__(f"cannot read {path}: permission denied; {_mend(gid)}")
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"cannot read {path}: permission denied; {_mend(path)}")
         self.path = path
 
 
-def _mend(gid: int | None) -> str:
-    if gid is None:
+def _mend(path: Path) -> str:
+    try:
+        gid = path.stat().st_gid
+    except OSError:
         return "let the agent's user search the folders above it"
     try:
         group = grp.getgrgid(gid).gr_name
     except KeyError:
         group = str(gid)
-    return f"add the agent's user to the group {group}, and set log_file_mode = 0640 in PostgreSQL"
+    return (
+        f"add the agent's user to the group {group}, and let the group read: "
+        "log_file_mode = 0640 and a log_directory outside the data directory"
+    )

@@ -33,7 +33,7 @@ class JsonParser:
         values = _values(line)
         return Written(line.position) if values is None else _written(line.position, values, self._clock)
 
-    def close(self) -> None:
+    def rest(self, *, over: bool) -> None:
         """Lines are complete as they come."""
 
     def kept_from(self) -> int | None:

@@ -21,7 +21,7 @@ _TOKEN = re.compile(
     | (?P<number>\.?[0-9][A-Za-z0-9_\x80-\U0010ffff]*(?:(?<=[eE])[+-][0-9]+)?
         (?:\.(?!\.)[A-Za-z0-9_]*(?:(?<=[eE])[+-][0-9]+)?)?)
     | (?P<name>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
-    | (?P<identifier>"[^"]*(?:""[^"]*)*(?:"|\Z))
+    | (?P<identifier>"[^"]*(?:"|\Z))
     | (?P<other>[ \t\r(),;=<>+*:!&|@\#^~`?%\[\]{}]+|.)
     """,
     re.VERBOSE | re.DOTALL,
@@ -71,8 +71,8 @@ def redact_sql_until(text: str, start: int, stop: re.Pattern[str] | None) -> tup
             case "escaped" | "number":
                 parts.append("?")
             case "identifier":
-                closed = len(token[0]) > 1 and token[0].endswith('"') and token[0].count('"') % 2 == 0
-                parts.append(token[0] if closed else "?")
+                # A name with doubled quotes is two names in a row: both stay.
+                parts.append(token[0] if token[0].count('"') == 2 else "?")
             case _:
                 parts.append(token[0])
     return _BARE_SETTING.sub(r"\1?", "".join(parts)), position

@@ -54,7 +54,7 @@ class Dialect:
 
     @property
     def english(self) -> bool:
-        return self.lc_messages.lower().startswith(("en", "c.", "posix")) or self.lc_messages in ("", "C")
+        return self.lc_messages.lower().startswith(("en", "c.", "posix")) or self.lc_messages == "C"
 
 
 class Parser(Protocol):
@@ -65,8 +65,8 @@ class Parser(Protocol):
     def take(self) -> Written | None:
         """The next entry, if it is complete."""
 
-    def close(self) -> None:
-        """Nothing follows: what is open is complete."""
+    def rest(self, *, over: bool) -> None:
+        """The file does not grow; `over`, as another one is written since."""
 
     def kept_from(self) -> int | None:
         """Where the first entry begins that was not taken."""

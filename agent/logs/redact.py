@@ -13,7 +13,7 @@ _NOUNS = (
     "relation|table|column|constraint|index|role|user|group|database|schema|function|procedure|routine|aggregate|"
     "type|domain|sequence|view|parameter|extension|tablespace|slot|publication|subscription|trigger|rule|policy|"
     "language|operator|class|family|collation|encoding|conversion|attribute|partition|object|server|wrapper|worker|"
-    "prepared statement|cursor|portal|savepoint|host|address"
+    "prepared statement|cursor|portal|savepoint|host|address|identity"
 )
 # `duration: 1.234 ms  execute <unnamed>: select 1`; the word before the number depends on lc_messages.
 _LOGGED_SQL = re.compile(
@@ -30,7 +30,7 @@ _AUDIT = re.compile(r"AUDIT: (?:(?:SESSION|OBJECT),[0-9]+,[0-9]+,\w*,[\w ]*,[\w 
 
 _OPENING = re.compile(
     rf"""
-      (?P<name>\b(?:{_NOUNS})[ ]"[^"\n]{{0,200}}")
+      (?P<name>\b(?:{_NOUNS})[ =]"[^"\n]{{0,200}}")
     | (?P<inner>\b(?:SQL[ ](?:statement|expression)|PL/\w+[ ]assignment)[ ]")
     | (?P<process>^Process[ ][0-9]+:[ ])
     | (?P<command>\b(?:remote[ ]SQL[ ]command|received[ ]replication[ ]command):[ ])
@@ -39,13 +39,13 @@ _OPENING = re.compile(
     | (?P<bytes>\b0x[0-9a-fA-F]{{2}}(?:[ ]0x[0-9a-fA-F]{{2}})*)
     | (?P<apostrophe>(?<=[a-z]{{2}})'(?:s|t|re|ll|ve|d)\b)
     | (?P<quote>["'])
-    | (?P<foreign>[«»„“”‹›])
+    | (?P<foreign>[«»„“”])
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
 _INNER_ENDS = re.compile(r'"(?=\n|\Z)')
 _PROCESS_ENDS = re.compile(r"\n(?=Process [0-9]+: )")
-_FOREIGN_CLOSING = re.compile(r".*[«»„“”‹›]", re.DOTALL)
+_FOREIGN_CLOSING = re.compile(r".*[«»„“”]", re.DOTALL)
 
 
 def redact_message(text: str) -> str:
@@ -106,7 +106,7 @@ def _value_out(text: str, opening: re.Match[str]) -> tuple[str, int]:
             return '"?"', closing.end() if closing else len(text)
         case _:
             end = _last(text, opening[0], opening.end())
-            return (f"{opening[0]}?", end) if end < len(text) else (f"{opening[0]}?{opening[0]}", len(text))
+            return f"{opening[0]}?{opening[0]}", min(end + 1, len(text))
 
 
 def _sql_out(text: str, opening: re.Match[str], stop: re.Pattern[str] | None) -> tuple[str, int]:

@@ -28,20 +28,23 @@ class _Open:
 
     def begin(self, label: str, text: str) -> None:
         self.label = label
+        self.texts[label] = []
+        self.size = 0
         self.add(text)
 
     def add(self, text: str) -> None:
+        # Nothing comes after the mark of a cut: by its end a text tells that it was cut.
         if self.size > TEXT_LIMIT:
             return
         self.size += len(text) + 1
-        self.texts.setdefault(self.label, []).append(text if self.size <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT)
+        self.texts[self.label].append(text if self.size <= TEXT_LIMIT else text[:TEXT_LIMIT] + CUT)
 
     def text(self, label: str) -> str | None:
         return "\n".join(self.texts[label]) if label in self.texts else None
 
 
 class StderrParser:
-    """Puts DETAIL, STATEMENT and the others to the entry of the same process, and lines without a prefix to the last."""
+    """Puts DETAIL and the like to the entry of the same process, and lines without a prefix to the last line."""
 
     def __init__(self, dialect: Dialect) -> None:
         self._clock = dialect.clock
@@ -51,7 +54,7 @@ class StderrParser:
         self._last: _Open | None = None
 
     def feed(self, line: Line) -> None:
-        text = line.text + CUT if line.cut else line.text
+        text = line.text
         head = None
         if not text.startswith("\t"):
             head = self._pattern.match(text, 0, HEAD) or ANY_PREFIX.match(text, 0, HEAD)
@@ -71,8 +74,6 @@ class StderrParser:
     def _begin(self, entry: _Open, process: str, text: str) -> None:
         if process in self._of_process:
             self._of_process[process].closed = True
-        if self._last and not self._last.values:
-            self._last.closed = True
         entry.begin("", text)
         self._of_process[process] = self._last = entry
         self._entries.append(entry)
@@ -82,7 +83,8 @@ class StderrParser:
 
     def _continue(self, position: int, text: str) -> None:
         if self._last is None:
-            self._last = _Open(position)
+            self._last = _Open(position, closed=True)
+            self._last.begin("", "")
             self._entries.append(self._last)
         self._last.add(text)
 
@@ -94,7 +96,7 @@ class StderrParser:
             del self._of_process[process]
         return _written(entry, self._clock)
 
-    def close(self) -> None:
+    def rest(self, *, over: bool) -> None:  # noqa: ARG002  (entries here have no end to wait for)
         for entry in self._entries:
             entry.closed = True
 
@@ -104,6 +106,8 @@ class StderrParser:
 
 def _written(entry: _Open, clock: LogClock) -> Written:
     values = entry.values
+    if not values:
+        return Written(entry.position)
     return Written(
         entry.position,
         logged_at_us=_logged_at_us(values, clock),

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from contracts.codec import BatchError, BatchInvalidError, BatchTooLargeError
 from functions.environment import Environment, read
-from functions.http import HttpApi, ProblemError, calling_agent
+from functions.http import HttpApi, ProblemError, answers, calling_agent
 from functions.ingest.accept import ForeignBatchError, accept
 from functions.ingest.bucket import Bucket, BucketUnavailableError, open_bucket
 
@@ -46,6 +46,21 @@ api = HttpApi()
     description="The body is a gzipped batch; its schema is batch.schema.json.",
     tags=["agents"],
     status_code=202,
+    responses=answers(
+        Accepted,
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        status=HTTPStatus.ACCEPTED,
+    ),
+    openapi_extensions={
+        "requestBody": {
+            "required": True,
+            "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
 )
 def post_batch() -> Response[Accepted]:
     event = api.current_event

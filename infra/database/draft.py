@@ -34,7 +34,8 @@ def delta(metric: Metric) -> str:
     """The function that computes deltas of one target in a stretch of time, and the view of all of them."""
     placed = [name for name in ("datid",) if name in _placing(metric)]
     partition = ", ".join(["m.target_id", *(f"m.{name}" for name in (*placed, *metric.key))])
-    same = ["m.epoch = (p).epoch"]
+    # A full frame has every key: one that is missing in it was gone, and came back as another.
+    same = ["m.epoch = (p).epoch", "(p).collected_at >= coalesce(f.full_at, '-infinity')"]
     same += ["not m.gone", "not (p).gone"] if metric.changes else []
     same += [f"m.{name} is not distinct from (p).{name}" for name in metric.resets]
     columns = [
@@ -60,17 +61,20 @@ def delta(metric: Metric) -> str:
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce({f"{chr(10)}            and ".join(same)}, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = '{metric.name}'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on {on}
+    cross join lateral (
+        select coalesce({f"{chr(10)}            and ".join(same)}, false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at{gone}
 $$;
 create view delta.{metric.name} as

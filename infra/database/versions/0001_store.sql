@@ -225,17 +225,21 @@ create function delta.host_cpu(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'host_cpu'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
 $$;
 create view delta.host_cpu as
@@ -280,17 +284,21 @@ create function delta.host_memory(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'host_memory'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
 $$;
 create view delta.host_memory as
@@ -346,17 +354,21 @@ create function delta.host_disk(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'host_disk'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
 $$;
 create view delta.host_disk as
@@ -403,17 +415,21 @@ create function delta.host_network(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'host_network'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
 $$;
 create view delta.host_network as
@@ -552,20 +568,24 @@ create function delta.database_stats(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and not m.gone
-            and not (p).gone
-            and m.stats_reset_at is not distinct from (p).stats_reset_at, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'database_stats'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            and not m.gone
+            and not (p).gone
+            and m.stats_reset_at is not distinct from (p).stats_reset_at, false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
       and not m.gone
 $$;
@@ -678,19 +698,23 @@ create function delta.table_stats(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and not m.gone
-            and not (p).gone, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'table_stats'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at and f.datid = m.datid
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            and not m.gone
+            and not (p).gone, false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
       and not m.gone
 $$;
@@ -735,19 +759,23 @@ create function delta.index_stats(
         where m.target_id = of_target and m.collected_at > from_at - lookback and m.collected_at <= until_at
     ) as reading
     cross join lateral (select (reading.m).*) as m
-    cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and not m.gone
-            and not (p).gone, false) as same_epoch
-    ) as epochs
     left join (
         select f.datid, f.collected_at,
-            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at
+            lag(f.collected_at) over (partition by f.datid order by f.collected_at) as since_at,
+            max(f.collected_at) filter (where f.mode = 'full') over (
+                partition by f.datid order by f.collected_at rows between unbounded preceding and 1 preceding
+            ) as full_at
         from store.frame f
         where f.target_id = of_target and f.metric = 'index_stats'
             and f.batch_at > from_at - lookback and f.batch_at <= until_at + interval '1 hour'
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at and f.datid = m.datid
+    cross join lateral (
+        select coalesce(m.epoch = (p).epoch
+            and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            and not m.gone
+            and not (p).gone, false) as same_epoch
+    ) as epochs
     where m.collected_at > from_at
       and not m.gone
 $$;

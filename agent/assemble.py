@@ -1,0 +1,123 @@
+"""Makes batches of what was collected, and puts them into the spool."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from agent.outbox import Contents, Outbox
+from agent.spool import Spool, SpoolError
+from contracts.batch import Batch, Clock, Config, Gap, GapReason
+from contracts.codec import encode
+from contracts.limits import MAX_COMPRESSED_BYTES
+from contracts.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+class Assembler:
+    """Closes batches. `config` and `clock` answer what the header says of them at that moment."""
+
+    def __init__(
+        self,
+        agent_id: str,
+        outbox: Outbox,
+        spool: Spool,
+        config: Callable[[], Config],
+        clock: Callable[[], Clock],
+        on_loss: Callable[[], None],
+    ) -> None:
+        self._agent_id = agent_id
+        self._outbox = outbox
+        self._spool = spool
+        self._config = config
+        self._clock = clock
+        self._on_loss = on_loss
+        self._lock = threading.Lock()
+
+    def close_batch(self) -> None:
+        """Spool what was collected since the last batch, if anything was. Never raises: a loss becomes a gap."""
+        with self._lock:
+            contents = self._outbox.take()
+            if not contents.empty:
+                self._put(contents)
+
+    def batch(self, contents: Contents, stream_id: UUID, seq: int, closed_at: int) -> Batch:
+        """The batch at this place of the stream."""
+        # Frames and runs were checked when they were made; checking a hundred thousand values again would be waste.
+        return Batch.model_construct(
+            schema_=1,
+            agent_id=self._agent_id,
+            stream_id=stream_id,
+            seq=seq,
+            sent_at=closed_at,
+            agent_version=__version__,
+            config=self._config(),
+            clock=self._clock(),
+            frames=contents.frames,
+            runs=contents.runs,
+            gaps=contents.gaps,
+        )
+
+    def _put(self, contents: Contents) -> None:
+        closed_at = time.time_ns() // 1000
+        told: tuple[Gap, ...] = ()
+
+        def make(stream_id: UUID, seq: int, gaps: tuple[Gap, ...]) -> bytes:
+            nonlocal told
+            told = gaps
+            whole = Contents(contents.frames, contents.runs, (*gaps, *contents.gaps), contents.marks)
+            data = encode(self.batch(whole, stream_id, seq, closed_at))
+            if len(data) > MAX_COMPRESSED_BYTES and len(contents.frames) > 1:
+                raise _TooLargeError
+            return data
+
+        try:
+            self._spool.put(make, closed_at, contents.marks)
+        except _TooLargeError:
+            half = len(contents.frames) // 2
+            # The first half goes without marks: the logs are read that far only with the second.
+            self._put(Contents(contents.frames[:half], contents.runs, contents.gaps))
+            self._put(Contents(contents.frames[half:], (), (), contents.marks))
+        except SpoolError as error:
+            log.error("what was collected is lost: %s", error)
+            since = min((frame.collected_at for frame in contents.frames), default=closed_at)
+            self._spool.lost(
+                Gap(reason=GapReason.DISK_FULL, from_at=since, until_at=closed_at, batches=1, detail=str(error)[:900])
+            )
+            for gap in contents.gaps:
+                self._spool.lost(gap)
+            self._on_loss()
+        else:
+            if told:
+                self._on_loss()
+
+
+class _TooLargeError(Exception):
+    """More than the server accepts at once: two batches are made of it."""
+
+
+class Batcher(threading.Thread):
+    """Closes a batch at the interval of the configuration, or earlier when there is enough for one."""
+
+    def __init__(self, assembler: Assembler, outbox: Outbox, every_seconds: Callable[[], float]) -> None:
+        super().__init__(name="batcher", daemon=True)
+        self._assembler = assembler
+        self._outbox = outbox
+        self._every_seconds = every_seconds
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._outbox.enough.wait(self._every_seconds())
+            self._assembler.close_batch()
+
+    def stop(self) -> None:
+        """Close the last batch and end."""
+        self._stopping.set()
+        self._outbox.enough.set()
+        self.join(10)
+        self._assembler.close_batch()

@@ -1,0 +1,74 @@
+"""Remembers what was sent last, so that a frame has only the rows that changed since.
+
+Counters make that exact: a row that is absent is a row that did not change. Rows are compared as the bytes of their
+line, and only those that differ become values.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from agent.lines import columns_of, key_of, keys_of
+from contracts.batch import Columns, Mode
+from contracts.metrics import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a frame needs to say: all rows, or those that changed and the keys that are gone."""
+
+    mode: Mode
+    columns: Columns
+    gone: Columns | None
+    rows: int
+
+
+@dataclass(slots=True)
+class _Last:
+    epoch: int | None
+    full_at: float
+    lines: dict[bytes, bytes]
+
+
+@dataclass
+class Changes:
+    """The last reading of each metric, target and database."""
+
+    full_every_seconds: float = 3600
+    _last: dict[tuple[str, str, int | None], _Last] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def forget(self) -> None:
+        """After lost data: every metric's next frame is full."""
+        with self._lock:
+            self._last.clear()
+
+    def difference(
+        self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
+    ) -> Difference:
+        """What changed since the reading before; all of it at the start, once an hour and after an epoch change.
+
+        Args:
+            lines: the reading, each line beginning with its key.
+            epoch: the epoch of its counters.
+            now: a monotonic clock, in seconds.
+        """
+        if not metric.changes:
+            return Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
+        place = (metric.name, target, datid)
+        cut = key_of(metric)
+        current = {cut(line): line for line in lines}
+        with self._lock:
+            last = self._last.get(place)
+            full = last is None or last.epoch != epoch or now - last.full_at >= self.full_every_seconds
+            self._last[place] = _Last(epoch, now if full or last is None else last.full_at, current)
+        if full or last is None:
+            return Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
+        before = last.lines
+        changed = [line for key, line in current.items() if before.get(key) != line]
+        gone = [key for key in before if key not in current]
+        return Difference(
+            Mode.CHANGED, columns_of(metric, changed), keys_of(metric, gone) if gone else None, len(lines)
+        )

@@ -1,0 +1,173 @@
+"""Looks at everything the agent needs, and says what is missing and how to mend it, a line each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from urllib3.exceptions import HTTPError
+
+from agent.collectors.catalogue import COLLECTORS
+from agent.collectors.collector import Query
+from agent.logs.errors import LogUnreadableError
+from agent.logs.follow import matching
+from agent.postgres.session import Session, SessionError
+from agent.settings import ServerSettings, Settings, TargetSettings
+from agent.transports.http import ServerClient
+from contracts.batch import Status
+from contracts.document import DatabaseSettings
+from contracts.metrics import Scope
+
+#: The oldest server that is watched.
+_OLDEST_MAJOR = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is missing. Without something essential a metric or the way to the server is lost."""
+
+    what: str
+    problem: str
+    mend: str
+    essential: bool
+
+    def __str__(self) -> str:
+        return f"{'ERROR  ' if self.essential else 'WARNING'} {self.what}: {self.problem}; {self.mend}"
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Everything that is missing; nothing is, if the list is empty."""
+    found = [*_state(settings.state_directory), *_server(settings.server)]
+    for target in settings.targets:
+        found += [*_target(target), *_log(target)]
+    return found
+
+
+def as_json(findings: list[Finding]) -> str:
+    essential = any(finding.essential for finding in findings)
+    return json.dumps({"ok": not essential, "findings": [asdict(finding) for finding in findings]})
+
+
+def _state(directory: Path) -> Iterator[Finding]:
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        yield Finding(
+            "state_directory",
+            f"{nearest} cannot be written",
+            f"make {directory} and give it to the agent's user",
+            essential=True,
+        )
+
+
+def _server(settings: ServerSettings | None) -> Iterator[Finding]:
+    if settings is None:
+        yield Finding(
+            "server", "there is nowhere to send", "add [server] with url and token_file to agent.toml", essential=True
+        )
+        return
+    try:
+        answer = ServerClient(settings).request("GET", "/v1/config")
+    except OSError as error:
+        yield Finding(
+            "server.token_file",
+            f"{settings.token_file}: {error.strerror}",
+            "put the agent's access token there",
+            essential=True,
+        )
+    except HTTPError as error:
+        mend = "see that the server runs there and that server.ca_file has its certificate authority"
+        yield Finding("server.url", f"{settings.url} does not answer ({type(error).__name__})", mend, essential=True)
+    else:
+        if answer.status in {401, 403}:
+            yield Finding(
+                "server.token_file",
+                f"the server refuses the token ({answer.status})",
+                "issue a new one",
+                essential=True,
+            )
+        elif answer.status >= 400:
+            yield Finding(
+                "server.url", f"{settings.url} answers {answer.status}", "see the server's log", essential=True
+            )
+
+
+def _target(target: TargetSettings) -> Iterator[Finding]:
+    what = f"target {target.name}"
+    session = Session(target.dsn)
+    try:
+        session.use()
+        ((version, role, is_monitor, has_statements, preloaded, counts),) = session.rows("check")
+        if int(str(version).split(".")[0].split("beta")[0]) < _OLDEST_MAJOR:
+            yield Finding(
+                what, f"PostgreSQL {version} is not watched", f"upgrade to {_OLDEST_MAJOR} or newer", essential=True
+            )
+            return
+        if not is_monitor:
+            yield Finding(what, f"role {role} is not a monitor", f'grant pg_monitor to "{role}"', essential=True)
+        if not counts:
+            yield Finding(
+                what,
+                "track_counts is off: there are no statistics",
+                "alter system set track_counts = on",
+                essential=True,
+            )
+        if "pg_stat_statements" not in str(preloaded):
+            mend = "alter system set shared_preload_libraries = pg_stat_statements, and restart the server"
+            yield Finding(what, "pg_stat_statements is not loaded", mend, essential=False)
+        elif not has_statements:
+            yield Finding(
+                what, "pg_stat_statements is not there", "create extension pg_stat_statements", essential=False
+            )
+        yield from _queries(what, session)
+    except SessionError as error:
+        yield Finding(
+            what, f"{error.detail}", "see that the server runs and that its pg_hba.conf admits the role", essential=True
+        )
+    finally:
+        session.close()
+
+
+def _queries(what: str, session: Session) -> Iterator[Finding]:
+    """Every query once: what a check by rights would miss shows when it is asked."""
+    session.epoch()
+    for collector in COLLECTORS:
+        if isinstance(collector, Query):
+            metric = collector.metric
+            try:
+                session.lines(metric.name)
+            except SessionError as error:
+                mend = "grant pg_monitor to the role" if error.status is Status.PERMISSION else "see the server's log"
+                place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
+                yield Finding(place, f"{metric.name}: {error.detail}", mend, essential=True)
+    for database in session.databases():
+        if database.name in DatabaseSettings().exclude:
+            continue
+        try:
+            session.use(database.name)
+        except SessionError as error:
+            mend = f'grant connect on database "{database.name}" to the role, admit it in pg_hba.conf, or exclude it'
+            yield Finding(f"{what}, database {database.name}", error.detail, mend, essential=False)
+
+
+def _log(target: TargetSettings) -> Iterator[Finding]:
+    if target.log is None:
+        return
+    for pattern in map(Path, target.log.files):
+        what = f"target {target.name}, log.files"
+        try:
+            files = matching(pattern.parent, pattern.name)
+        except LogUnreadableError as error:
+            yield Finding(what, str(error), "or leave [targets.log] out", essential=True)
+            continue
+        if not files:
+            yield Finding(
+                what, f"no file matches {pattern}", "see log_directory and log_filename of the server", essential=True
+            )
+        for file in files:
+            if not os.access(file, os.R_OK):
+                mend = "add the agent's user to the group that owns it, and set log_file_mode = 0640"
+                yield Finding(what, f"{file} cannot be read", mend, essential=True)
+                break

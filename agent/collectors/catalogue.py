@@ -1,0 +1,61 @@
+"""Every collector, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.collectors import host
+from agent.collectors.collector import Collector, Follow, HostReading, Query, Read
+from agent.collectors.filesystem import Filesystems
+from agent.collectors.values import Rows
+from contracts.batch import Status
+from contracts.metrics import (
+    CLUSTER,
+    DATABASE,
+    DATABASE_STATS,
+    HOST,
+    HOST_CPU,
+    HOST_DISK,
+    HOST_FILESYSTEM,
+    HOST_LOAD,
+    HOST_MEMORY,
+    HOST_NETWORK,
+    INDEX_STATS,
+    LOG_EVENT,
+    RELATION,
+    TABLE_STATS,
+)
+
+
+def _simple(read: Callable[[], Rows]) -> Callable[[], Callable[[], HostReading]]:
+    return lambda: lambda: HostReading(read())
+
+
+def _filesystems() -> Callable[[], HostReading]:
+    filesystems = Filesystems()
+
+    def read() -> HostReading:
+        found = filesystems.read()
+        if not found.stuck:
+            return HostReading(found.rows)
+        return HostReading(found.rows, Status.TIMEOUT, f"no answer from {', '.join(found.stuck)}"[:1000])
+
+    return read
+
+
+COLLECTORS: tuple[Collector, ...] = (
+    Read(HOST, _simple(host.host)),
+    Read(HOST_CPU, _simple(host.cpu)),
+    Read(HOST_MEMORY, _simple(host.memory)),
+    Read(HOST_LOAD, _simple(host.load)),
+    Read(HOST_DISK, _simple(host.disks)),
+    Read(HOST_NETWORK, _simple(host.networks)),
+    Read(HOST_FILESYSTEM, _filesystems),
+    Query(CLUSTER),
+    Query(DATABASE),
+    Query(DATABASE_STATS),
+    Query(RELATION),
+    Query(TABLE_STATS),
+    Query(INDEX_STATS),
+    Follow(LOG_EVENT),
+)

@@ -1,0 +1,83 @@
+"""Lines of COPY in text form, into the column arrays of a metric."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from contracts.batch import Columns
+from contracts.metrics import Metric, Type
+
+_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_NULL = b"\\N"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ShapeError(Exception):
+    """A query does not answer the columns that its metric declares."""
+
+
+def columns_of(metric: Metric, lines: Sequence[bytes]) -> Columns:
+    """The values of these lines, as the metric's columns.
+
+    Raises:
+        ShapeError: a line has more or fewer values than the metric has columns.
+    """
+    rows = [line.split(b"\t") for line in lines]
+    for row in rows:
+        if len(row) != len(metric.columns):
+            raise ShapeError(f"{metric.name}: {len(row)} values in a row, {len(metric.columns)} declared")
+    arrays = zip(*rows, strict=True) if rows else (() for _ in metric.columns)
+    return {column.name: _values(column.type, array) for column, array in zip(metric.columns, arrays, strict=True)}
+
+
+def keys_of(metric: Metric, keys: Sequence[bytes]) -> Columns:
+    """Keys as `key_of` cuts them from lines, as the key's columns."""
+    rows = [key.split(b"\t") for key in keys]
+    declared = metric.columns[: len(metric.key)]
+    return {
+        column.name: _values(column.type, array)
+        for column, array in zip(declared, zip(*rows, strict=True), strict=True)
+    }
+
+
+def key_of(metric: Metric) -> Callable[[bytes], bytes]:
+    """What cuts the key from a line: the columns of the key come first."""
+    parts = len(metric.key)
+    if parts == 1:
+        return lambda line: line.partition(b"\t")[0]
+    return lambda line: b"\t".join(line.split(b"\t", parts)[:parts])
+
+
+def _values(type_: Type, array: Sequence[bytes]) -> list[Any]:
+    convert = _CONVERT[type_]
+    if _NULL in array:
+        return [None if value == _NULL else convert(value) for value in array]
+    return list(map(convert, array))
+
+
+def _text(value: bytes) -> str:
+    if b"\\" in value:
+        value = _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), value)
+    return value.decode(errors="replace")
+
+
+def _instant(value: bytes) -> int | None:
+    if value.endswith(b"infinity"):
+        return None
+    # The session's time zone is UTC and its datestyle ISO.
+    since = datetime.fromisoformat(value.decode()) - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+_CONVERT: dict[Type, Callable[[bytes], Any]] = {
+    Type.BIGINT: int,
+    Type.OID: int,
+    Type.FLOAT: float,
+    Type.TEXT: _text,
+    Type.BOOLEAN: lambda value: value == b"t",
+    Type.TIMESTAMP: _instant,
+}

@@ -1,0 +1,102 @@
+"""`pganalytics-agent`: run, once, check."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent import check as checks
+from agent.runtime import Agent, once
+from agent.settings import Settings, SettingsError, load
+from agent.spool import SpoolError
+from contracts.document import Document
+from contracts.version import __version__
+
+app = typer.Typer(
+    help="Reads PostgreSQL's and the host's metrics, and uploads them in batches.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SettingsFile = Annotated[
+    Path, typer.Option("--settings", "-c", envvar="PGANALYTICS_AGENT_SETTINGS", help="The agent's settings.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+_DEFAULT = Path("/etc/pganalytics/agent.toml")
+
+
+@app.command()
+def run(settings: SettingsFile = _DEFAULT) -> None:
+    """Collect and upload until SIGTERM or Ctrl-C. SIGHUP pulls the configuration now."""
+    _log_to_standard_error()
+    try:
+        Agent(_loaded(settings)).run()
+    except (SettingsError, SpoolError) as error:
+        _fail(str(error))
+
+
+@app.command(name="once")
+def collect_once(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
+    """Collect everything once and show it. Nothing is sent or stored."""
+    _log_to_standard_error()
+    batch = once(_loaded(settings), Document())
+    if json:
+        sys.stdout.write(batch.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+        return
+    table = Table("target", "database", "metric", "status", "rows", "ms", "detail")
+    for ran in batch.runs:
+        took = f"{ran.duration_us / 1000:.1f}"
+        table.add_row(
+            ran.target, str(ran.datid or ""), ran.collector, ran.status, str(ran.rows), took, ran.detail or ""
+        )
+    Console().print(table)
+
+
+@app.command()
+def check(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
+    """Say what is missing for the agent to do its work, and how to mend it. Exit 1 if anything essential is."""
+    findings = checks.check(_loaded(settings))
+    if json:
+        sys.stdout.write(checks.as_json(findings) + "\n")
+    else:
+        console = Console(soft_wrap=True, highlight=False)
+        for finding in findings:
+            console.print(str(finding), markup=False)
+    if any(finding.essential for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"{__version__}\n")
+
+
+def _loaded(path: Path) -> Settings:
+    try:
+        return load(path)
+    except SettingsError as error:
+        _fail(str(error))
+        raise
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"pganalytics-agent: {message}\n")
+    raise typer.Exit(2)
+
+
+def _log_to_standard_error() -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # APScheduler tells of every job; what went wrong with one is in its run.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,64 @@
+"""Where collectors put what they read, until a batch is made of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from contracts.batch import Frame, Gap, Run
+
+#: A batch is closed early when its frames have this many rows: a quarter of what a server accepts.
+ENOUGH_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was collected since the last batch. `marks` say how far each log was read with these frames."""
+
+    frames: tuple[Frame, ...] = ()
+    runs: tuple[Run, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.frames or self.runs or self.gaps)
+
+
+class Outbox:
+    """Filled by many threads, emptied by one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._frames: list[Frame] = []
+        self._runs: list[Run] = []
+        self._gaps: list[Gap] = []
+        self._marks: dict[str, str] = {}
+        self._rows = 0
+        #: Set when there is enough for a batch of its own.
+        self.enough = threading.Event()
+
+    def put(self, run: Run, frame: Frame | None = None, mark: tuple[str, str] | None = None) -> None:
+        """A run, with the frame and the log position that came of it."""
+        with self._lock:
+            self._runs.append(run)
+            if frame is not None:
+                self._frames.append(frame)
+                self._rows += frame.rows + frame.gone_rows
+            if mark is not None:
+                self._marks[mark[0]] = mark[1]
+            if self._rows >= ENOUGH_ROWS:
+                self.enough.set()
+
+    def put_gap(self, gap: Gap) -> None:
+        with self._lock:
+            self._gaps.append(gap)
+
+    def take(self) -> Contents:
+        """Everything in it, leaving it empty."""
+        with self._lock:
+            contents = Contents(tuple(self._frames), tuple(self._runs), tuple(self._gaps), dict(self._marks))
+            self._frames, self._runs, self._gaps, self._marks, self._rows = [], [], [], {}, 0
+            self.enough.clear()
+            return contents

@@ -1,0 +1,116 @@
+"""Puts the parts of the agent together, and runs them until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from uuid import uuid4
+
+from agent.assemble import Assembler, Batcher
+from agent.changes import Changes
+from agent.configuration import Configuration, Puller
+from agent.outbox import Outbox
+from agent.schedule import Schedule, Target
+from agent.sender import Sender
+from agent.settings import Settings, SettingsError
+from agent.spool import Spool
+from agent.targets.host import HostTarget
+from agent.targets.server import ServerTarget
+from agent.transports.http import ServerClient
+from contracts.batch import Batch, Clock
+from contracts.document import Document
+from contracts.version import __version__
+
+log = logging.getLogger(__name__)
+
+
+def targets(settings: Settings, changes: Changes, outbox: Outbox, marks: dict[str, str]) -> list[Target]:
+    """What these settings say to watch; `marks` say how far each target's log was read."""
+    watched: list[Target] = [HostTarget(outbox)] if settings.host.enabled else []
+    watched += [ServerTarget(target, changes, outbox, marks.get(target.name)) for target in settings.targets]
+    return watched
+
+
+class Agent:
+    """The whole agent."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where there is nowhere to send, SpoolError where there is nowhere to keep."""
+        if settings.server is None:
+            raise SettingsError("server: where to send is missing; add [server] with url and token_file")
+        self._outbox = Outbox()
+        self._changes = Changes()
+        self._spool = Spool(
+            settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
+        )
+        self._server = ServerClient(settings.server)
+        self._targets = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
+        self._schedule = Schedule(self._targets, self._outbox)
+        self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
+        self._assembler = Assembler(
+            settings.agent_id,
+            self._outbox,
+            self._spool,
+            lambda: self._configuration.state,
+            lambda: Clock(skew_us=self._server.skew_us),
+            self._changes.forget,
+        )
+        self._batcher = Batcher(
+            self._assembler, self._outbox, lambda: self._configuration.document.upload_every_seconds
+        )
+        self._sender = Sender(self._spool, self._server, self._changes.forget)
+        self._puller = Puller(self._configuration, self._server)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: self._stopping.set())
+        signal.signal(signal.SIGHUP, lambda *_: self._puller.pull_now())
+        self._apply(self._configuration.document)
+        self._schedule.start()
+        for thread in (self._puller, self._batcher, self._sender):
+            thread.start()
+        log.info("watching %s", ", ".join(target.name for target in self._targets))
+        self._stopping.wait()
+        log.info("stopping")
+        self._puller.stop()
+        self._schedule.stop()
+        self._batcher.stop()
+        self._sender.stop()
+        for target in self._targets:
+            target.close()
+
+    def _apply(self, document: Document) -> None:
+        self._changes.full_every_seconds = document.full_every_seconds
+        for target in self._targets:
+            target.apply(document)
+        self._schedule.apply(document)
+
+
+def once(settings: Settings, document: Document) -> Batch:
+    """One execution of every collector that the document has on, as the batch that would be sent."""
+    outbox = Outbox()
+    watched = targets(settings, Changes(), outbox, {})
+    try:
+        for target in watched:
+            target.apply(document)
+            for collector in target.collectors():
+                if document.interval(collector.metric.name) is not None:
+                    target.collect(collector)
+    finally:
+        for target in watched:
+            target.close()
+    contents = outbox.take()
+    return Batch(
+        agent_id=settings.agent_id,
+        stream_id=uuid4(),
+        seq=0,
+        sent_at=time.time_ns() // 1000,
+        agent_version=__version__,
+        frames=contents.frames,
+        runs=contents.runs,
+        gaps=contents.gaps,
+    )

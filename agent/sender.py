@@ -1,0 +1,67 @@
+"""Empties the spool: oldest first, one at a time, patiently."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from agent.spool import Entry, Spool
+from agent.transports.outcome import Delivered, Later, Rejected, Transport
+
+log = logging.getLogger(__name__)
+
+_FIRST_SECONDS = 1.0
+_LONGEST_SECONDS = 300.0
+
+
+class Sender(threading.Thread):
+    """Sends what the spool holds until it is told to stop; what was not sent stays in the spool."""
+
+    def __init__(self, spool: Spool, transport: Transport, on_reject: Callable[[], None]) -> None:
+        super().__init__(name="sender", daemon=True)
+        self._spool = spool
+        self._transport = transport
+        self._on_reject = on_reject
+        self._stopping = threading.Event()
+        self._failures = 0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            entry = self._spool.oldest()
+            if entry is None:
+                self._spool.filled.wait(1)
+                continue
+            pause = self.send(entry)
+            if pause:
+                self._stopping.wait(pause)
+
+    def send(self, entry: Entry) -> float:
+        """Send one batch, and answer how many seconds to wait before the next."""
+        outcome = self._transport.send(entry.path.read_bytes())
+        match outcome:
+            case Delivered():
+                self._spool.done(entry)
+                if self._failures:
+                    log.info("the server takes batches again")
+                self._failures = 0
+                return 0
+            case Rejected(status, detail):
+                log.error("the server refuses batch %d for good (%d): %s", entry.seq, status, detail)
+                self._spool.reject(entry, {"status": status, "detail": detail})
+                self._on_reject()
+                return 0
+            case Later(reason, after_seconds):
+                self._failures += 1
+                # Full jitter: after an outage the fleet does not come back in step.
+                ceiling = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(self._failures, 16))
+                pause = random.uniform(0, ceiling) + (after_seconds or 0)  # noqa: S311 - no secret hangs on it
+                log.warning("not delivered, next try in %.1f s: %s", pause, reason)
+                return pause
+
+    def stop(self, wait_seconds: float = 5) -> None:
+        """Finish the request in hand and end."""
+        self._stopping.set()
+        self._spool.filled.set()
+        self.join(wait_seconds)

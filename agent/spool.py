@@ -1,0 +1,249 @@
+"""Batches on this host's disk that the server has not acknowledged yet.
+
+What `put` has returned from survives a crash at any instruction, and nothing takes the same place in the stream
+twice. The state file is the commit: a batch is written apart and made durable, then the state that counts it, then it
+gets its name. After a crash the state says whether the batch apart is to be named or thrown away. The state also has
+how far each log was read and the gaps that no batch has told of yet, so that these are never ahead of or behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from contracts.batch import Gap, GapReason
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"(?P<seq>\d{12})-(?P<closed_at>\d{1,16})\.json\.gz")
+_STATE = "stream.json"
+
+
+class SpoolError(Exception):
+    """The spool cannot take the batch; the message names the folder and what is wrong with it."""
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stream_id: UUID
+    next_seq: int = 0
+    name: str | None = None  # of the batch that this state counts last
+    marks: dict[str, str] = {}
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One spooled batch; `closed_at` is in microseconds since 1970."""
+
+    path: Path
+    seq: int
+    closed_at: int
+    size_bytes: int
+
+
+#: Makes a batch's bytes, once its place is known: stream, seq, and the gaps it is to tell of.
+Make = Callable[[UUID, int, tuple[Gap, ...]], bytes]
+
+
+class Spool:
+    """A folder of batches in the order of their stream. One process has it at a time; its threads may share it."""
+
+    def __init__(self, directory: Path, max_bytes: int, max_age_seconds: float) -> None:
+        """Open the folder, and finish what a crash interrupted.
+
+        Raises:
+            SpoolError: it cannot be made, read or written.
+        """
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._max_age_us = int(max_age_seconds * 1_000_000)
+        self._lock = threading.RLock()
+        #: Set whenever there is something to send.
+        self.filled = threading.Event()
+        try:
+            for folder in (directory, directory / "rejected"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._state = self._recover()
+        except OSError as error:
+            raise SpoolError(f"the spool {directory}: {error.strerror}") from error
+        if self.entries():
+            self.filled.set()
+
+    @property
+    def stream_id(self) -> UUID:
+        return self._state.stream_id
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """How far each log was read with the batches up to now."""
+        return self._state.marks
+
+    def put(self, make: Make, closed_at: int, marks: Mapping[str, str]) -> Entry:
+        """Store a batch at the stream's next place; when this returns, it is durable.
+
+        Raises:
+            SpoolError: it could not be stored (the disk is full, say); the stream stands as it was.
+        """
+        with self._lock:
+            seq = self._state.next_seq
+            data = make(self._state.stream_id, seq, self._state.gaps)
+            if self._make_room(len(data)):
+                data = make(self._state.stream_id, seq, self._state.gaps)  # what made room is a gap, too
+            name = f"{seq:012}-{closed_at}.json.gz"
+            state = _State(
+                stream_id=self._state.stream_id,
+                next_seq=seq + 1,
+                name=name,
+                marks={**self._state.marks, **marks},
+            )
+            apart = self._apart(seq)
+            try:
+                _write(apart, data)
+                self._save(state)
+                apart.rename(self._directory / name)
+                _sync(self._directory)
+            except OSError as error:
+                if self._state is not state:
+                    apart.unlink(missing_ok=True)
+                raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
+            self.filled.set()
+            return Entry(self._directory / name, seq, closed_at, len(data))
+
+    def lost(self, gap: Gap) -> None:
+        """Remember lost data until the next batch tells of it; kept on disk as far as the disk allows."""
+        with self._lock:
+            state = self._state.model_copy(update={"gaps": (*self._state.gaps, gap)})
+            try:
+                self._save(state)
+            except OSError as error:
+                log.error("the gap is kept in memory only: %s", error.strerror)
+                self._state = state
+
+    def entries(self) -> list[Entry]:
+        """What waits, oldest first."""
+        with self._lock:
+            found = []
+            for path in self._directory.glob("*.json.gz"):
+                match = _NAME.fullmatch(path.name)
+                if match and int(match["seq"]) < self._state.next_seq:
+                    found.append(Entry(path, int(match["seq"]), int(match["closed_at"]), path.stat().st_size))
+            return sorted(found, key=lambda entry: entry.seq)
+
+    def oldest(self) -> Entry | None:
+        with self._lock:
+            entries = self.entries()
+            if not entries:
+                self.filled.clear()
+            return entries[0] if entries else None
+
+    def done(self, entry: Entry) -> None:
+        """The server has it."""
+        with self._lock:
+            entry.path.unlink(missing_ok=True)
+
+    def reject(self, entry: Entry, answer: Mapping[str, object]) -> None:
+        """The server will never take it: set it aside with the server's answer beside it, and tell of the gap."""
+        with self._lock:
+            aside = self._directory / "rejected" / entry.path.name
+            _write(aside.with_suffix(".answer.json"), json.dumps(answer, indent=2).encode())
+            gap = _gap(GapReason.REJECTED, [entry], str(answer.get("detail", ""))[:900])
+            self.lost(gap)
+            entry.path.rename(aside)
+
+    def _apart(self, seq: int) -> Path:
+        return self._directory / f"{seq:012}.part"
+
+    def _make_room(self, needed: int) -> bool:
+        now = time.time_ns() // 1000
+        entries = self.entries()
+        expired = [entry for entry in entries if entry.closed_at < now - self._max_age_us]
+        if expired:
+            self._drop(expired, GapReason.SPOOL_AGE)
+        kept = entries[len(expired) :]
+        excess = sum(entry.size_bytes for entry in kept) + needed - self._max_bytes
+        crowded = []
+        while excess > 0 and kept:
+            crowded.append(kept.pop(0))
+            excess -= crowded[-1].size_bytes
+        if crowded:
+            self._drop(crowded, GapReason.SPOOL_FULL)
+        return bool(expired or crowded)
+
+    def _drop(self, entries: list[Entry], reason: GapReason) -> None:
+        # The gap first: after a crash in between, a batch that arrives after all is better than one missed in silence.
+        self.lost(_gap(reason, entries))
+        for entry in entries:
+            entry.path.unlink(missing_ok=True)
+        log.warning("dropped the %d oldest batches from the spool: %s", len(entries), reason)
+
+    def _recover(self) -> _State:
+        path = self._directory / _STATE
+        try:
+            self._state = _State.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            self._set_aside_strangers()
+            self._save(_State(stream_id=uuid4()))
+        except ValidationError as error:
+            path.rename(path.with_suffix(f".corrupt-{time.time_ns()}"))
+            log.error(
+                "the spool's state was corrupt and is set aside: a new stream begins (%d errors)", error.error_count()
+            )
+            return self._recover()
+        counted = self._apart(self._state.next_seq - 1)
+        if self._state.name is not None and counted.exists():
+            counted.rename(self._directory / self._state.name)
+        for apart in self._directory.glob("*.part"):
+            apart.unlink()
+        return self._state
+
+    def _set_aside_strangers(self) -> None:
+        # Batches without a state belong to a stream whose places are not known any more.
+        for path in self._directory.glob("*.json.gz"):
+            path.rename(self._directory / "rejected" / path.name)
+
+    def _save(self, state: _State) -> None:
+        scratch = self._directory / f"{_STATE}.new"
+        _write(scratch, state.model_dump_json().encode())
+        scratch.rename(self._directory / _STATE)
+        _sync(self._directory)
+        self._state = state
+
+
+def _gap(reason: GapReason, entries: list[Entry], detail: str | None = None) -> Gap:
+    times = [entry.closed_at for entry in entries]
+    return Gap(reason=reason, from_at=min(times), until_at=max(times), batches=len(entries), detail=detail or None)
+
+
+def _write(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            written = os.write(descriptor, view)
+            if written == 0:
+                raise OSError(errno.EIO, "nothing was written")
+            view = view[written:]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

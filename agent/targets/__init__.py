@@ -1,0 +1,1 @@
+"""What an agent watches: the host, and PostgreSQL servers."""

@@ -1,0 +1,162 @@
+"""A PostgreSQL server, watched over two connections at most however many databases it has."""
+
+from __future__ import annotations
+
+import time
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+
+from agent.changes import Changes
+from agent.collectors.catalogue import COLLECTORS
+from agent.collectors.collector import Collector, Follow, Query
+from agent.logs.clock import LogClock
+from agent.logs.follow import LogFollower, matching
+from agent.logs.mark import Mark
+from agent.logs.parser import Dialect
+from agent.outbox import Outbox
+from agent.postgres.session import Database, Session, SessionError
+from agent.settings import TargetSettings
+from agent.targets.host import columns
+from agent.targets.recording import Outcome, record
+from contracts.batch import Frame, Status
+from contracts.document import DatabaseSettings, Document
+from contracts.metrics import Metric, Scope
+
+#: What one reading of a log takes at most; what is left comes with the next.
+_LOG_ROWS, _LOG_BYTES = 5_000, 4_000_000
+
+
+class ServerTarget:
+    """One server. Its lanes are threads with one connection each: for the server as a whole, and for its databases."""
+
+    def __init__(self, settings: TargetSettings, changes: Changes, outbox: Outbox, mark: str | None) -> None:
+        """`mark` is how far the log was read, as it stood in the spool."""
+        self.name = settings.name
+        self._log = settings.log
+        self._changes = changes
+        self._outbox = outbox
+        self._cluster = Session(settings.dsn)
+        self._roving = Session(settings.dsn)
+        self._databases = DatabaseSettings()
+        self._mark = Mark.model_validate_json(mark) if mark else None
+        self._follower: LogFollower | None = None
+        self._dialect: Dialect | None = None
+
+    def collectors(self) -> tuple[Collector, ...]:
+        kinds = (Query, Follow) if self._log else (Query,)
+        return tuple(collector for collector in COLLECTORS if isinstance(collector, kinds))
+
+    def lane(self, collector: Collector) -> str:
+        """The thread that the collector runs on, and so the connection that it uses."""
+        return f"{self.name}:{'database' if collector.metric.scope is Scope.DATABASE else 'cluster'}"
+
+    def apply(self, document: Document) -> None:
+        """Obey another document from the next reading on."""
+        self._databases = document.databases
+        for session in (self._cluster, self._roving):
+            session.statement_timeout_ms = document.statement_timeout_ms
+
+    def close(self) -> None:
+        """Give up the connections and the log's files."""
+        self._cluster.close()
+        self._roving.close()
+        if self._follower is not None:
+            self._follower.close()
+
+    def collect(self, collector: Collector) -> None:
+        """Execute one collector; in every database, if that is its scope."""
+        metric = collector.metric
+        if isinstance(collector, Follow):
+            record(self._outbox, metric, self.name, None, partial(self._follow, metric))
+        elif metric.scope is Scope.DATABASE:
+            self._in_each_database(metric)
+        else:
+            record(self._outbox, metric, self.name, None, partial(self._query, metric, self._cluster, None))
+
+    def _in_each_database(self, metric: Metric) -> None:
+        try:
+            self._roving.use()
+            databases = chosen(self._roving.databases(), self._databases)
+        except SessionError as error:
+            failure = error
+            record(self._outbox, metric, self.name, None, lambda _: _raise(failure))
+            return
+        # The one that the session is in comes first: one connection fewer to make.
+        for database in sorted(databases, key=lambda each: each.name != self._roving.database):
+            work = partial(self._query, metric, self._roving, database)
+            record(self._outbox, metric, self.name, database.oid, work)
+
+    def _query(self, metric: Metric, session: Session, database: Database | None, at: int) -> Outcome:
+        session.use(database.name if database else None)
+        epoch = None
+        if metric.counters:
+            now = session.epoch()
+            epoch = now.database if database else now.cluster
+        lines = session.lines(metric.name)
+        datid = database.oid if database else None
+        difference = self._changes.difference(metric, self.name, datid, lines, epoch, time.monotonic())
+        frame = Frame.model_construct(
+            metric=metric.name,
+            target=self.name,
+            datid=datid,
+            collected_at=at,
+            epoch=epoch,
+            mode=difference.mode,
+            columns=difference.columns,
+            gone=difference.gone,
+        )
+        return Outcome(difference.rows, frame)
+
+    def _follow(self, metric: Metric, at: int) -> Outcome:
+        follower = self._log_follower()
+        reading = follower.read(_LOG_ROWS, _LOG_BYTES)
+        frame = None
+        if reading.rows:
+            frame = Frame(metric=metric.name, target=self.name, collected_at=at, columns=columns(metric, reading.rows))
+        self._mark = reading.mark
+        return Outcome(
+            len(reading.rows),
+            frame,
+            Status.TRUNCATED if reading.more else None,
+            "more of the log is read next time" if reading.more else None,
+            mark=(self.name, reading.mark.model_dump_json()),
+        )
+
+    def _log_follower(self) -> LogFollower:
+        # The form of the log's lines is the server's to say. While it is down its log matters most: then the
+        # default form has to do, and the server is asked again each time.
+        dialect = self._dialect or self._asked_dialect()
+        if self._follower is None or (dialect is not None and dialect is not self._dialect):
+            if self._follower is not None:
+                self._follower.close()
+            self._follower = LogFollower(self._log_files, dialect=dialect, mark=self._mark)
+            self._dialect = dialect
+        return self._follower
+
+    def _asked_dialect(self) -> Dialect | None:
+        try:
+            self._cluster.use()
+            ((prefix, zone, messages),) = self._cluster.rows("log_setting")
+        except SessionError:
+            return None
+        return Dialect(prefix, messages, LogClock(zone))
+
+    def _log_files(self) -> list[Path]:
+        patterns = self._log.files if self._log else ()
+        return [path for pattern in map(Path, patterns) for path in matching(pattern.parent, pattern.name)]
+
+
+def chosen(databases: list[Database], settings: DatabaseSettings) -> list[Database]:
+    """Those that the patterns take, in the order of their names, up to the cap."""
+    taken = [
+        database
+        for database in databases
+        if any(fnmatchcase(database.name, pattern) for pattern in settings.include)
+        and not any(fnmatchcase(database.name, pattern) for pattern in settings.exclude)
+    ]
+    return taken[: settings.at_most]
+
+
+def _raise(error: SessionError) -> Outcome:
+    raise error

@@ -1,0 +1,1 @@
+"""The ways out for batches; each answers what became of one."""

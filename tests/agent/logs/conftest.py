@@ -1,0 +1,67 @@
+"""A server that writes its log in all three forms, and what the tests of the follower share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from agent.logs.clock import LogClock
+from agent.logs.follow import LogFollower
+from agent.logs.parser import Dialect
+from contracts.metrics.logs import LOG_EVENT
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+
+PREFIX = "%m [%-6p] %b %Q %e %q%u@%d/%a "
+ZONE = "Europe/Berlin"
+
+
+@pytest.fixture(scope="package")
+def server() -> Iterator[EmbeddedPostgres]:
+    """Takes the place of the run's server: this one logs every statement in every form."""
+    settings = {
+        **THROWAWAY,
+        "log_destination": "stderr,csvlog,jsonlog",
+        "logging_collector": "on",
+        "log_directory": "log",
+        "log_filename": "postgresql-%Y-%m-%d_%H%M%S.log",
+        "log_rotation_age": "0",
+        "log_min_duration_statement": "0",
+        "log_line_prefix": PREFIX,
+        "log_timezone": ZONE,
+        "log_connections": "on",
+        "log_lock_waits": "on",
+        "deadlock_timeout": "50ms",
+        "compute_query_id": "on",
+        "shared_preload_libraries": "auto_explain",
+    }
+    with embedded_postgres(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dialect() -> Dialect:
+    return Dialect(log_line_prefix=PREFIX, clock=LogClock(ZONE))
+
+
+class Entries(Protocol):
+    def __call__(
+        self, follower: LogFollower, limit_rows: int = 1000, limit_bytes: int = 1_000_000
+    ) -> list[dict[str, object]]: ...
+
+
+@pytest.fixture(scope="session")
+def entries() -> Entries:
+    """Reads all there is, to the end of files at rest; each row by the names of the columns."""
+
+    def read(follower: LogFollower, limit_rows: int = 1000, limit_bytes: int = 1_000_000) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        quiet = 0
+        while quiet < 2:
+            reading = follower.read(limit_rows, limit_bytes)
+            found += [dict(zip(LOG_EVENT.names, row, strict=True)) for row in reading.rows]
+            quiet = 0 if reading.rows or reading.more else quiet + 1
+        return found
+
+    return read
