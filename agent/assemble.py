@@ -12,7 +12,7 @@ from agent.outbox import Contents, Outbox
 from agent.spool import Spool, SpoolError
 from contracts.batch import Batch, Clock, Config, Gap, GapReason
 from contracts.codec import encode
-from contracts.limits import MAX_COMPRESSED_BYTES
+from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES, MAX_ROWS, MAX_RUNS
 from contracts.version import __version__
 
 log = logging.getLogger(__name__)
@@ -70,23 +70,36 @@ class Assembler:
             nonlocal told
             told = gaps
             whole = Contents(contents.frames, contents.runs, (*gaps, *contents.gaps), contents.marks)
-            data = encode(self.batch(whole, stream_id, seq, closed_at))
-            if len(data) > MAX_COMPRESSED_BYTES and len(contents.frames) > 1:
+            batch = self.batch(whole, stream_id, seq, closed_at)
+            divisible = len(contents.frames) > 1 or len(contents.runs) > 1
+            if divisible and (batch.rows > MAX_ROWS or len(batch.runs) > MAX_RUNS):
+                raise _TooLargeError
+            data = encode(batch)
+            if divisible and (len(data) > MAX_COMPRESSED_BYTES or _inflated_bytes(data) > MAX_INFLATED_BYTES):
                 raise _TooLargeError
             return data
 
         try:
             self._spool.put(make, closed_at, contents.marks)
         except _TooLargeError:
-            half = len(contents.frames) // 2
+            frames, runs = len(contents.frames) // 2, len(contents.runs) // 2
             # The first half goes without marks: the logs are read that far only with the second.
-            self._put(Contents(contents.frames[:half], contents.runs, contents.gaps))
-            self._put(Contents(contents.frames[half:], (), (), contents.marks))
-        except SpoolError as error:
-            log.error("what was collected is lost: %s", error)
+            self._put(Contents(contents.frames[:frames], contents.runs[:runs], contents.gaps))
+            self._put(Contents(contents.frames[frames:], contents.runs[runs:], (), contents.marks))
+        except Exception as error:  # whatever it is: the loss is told, and the next batch has its turn
+            if isinstance(error, SpoolError):
+                log.error("what was collected is lost: %s", error)
+            else:
+                log.exception("what was collected is lost")
             since = min((frame.collected_at for frame in contents.frames), default=closed_at)
             self._spool.lost(
-                Gap(reason=GapReason.DISK_FULL, from_at=since, until_at=closed_at, batches=1, detail=str(error)[:900])
+                Gap(
+                    reason=GapReason.DISK_FULL if isinstance(error, SpoolError) else GapReason.CORRUPT,
+                    from_at=since,
+                    until_at=closed_at,
+                    batches=1,
+                    detail=str(error)[:900],
+                )
             )
             for gap in contents.gaps:
                 self._spool.lost(gap)
@@ -98,6 +111,11 @@ class Assembler:
 
 class _TooLargeError(Exception):
     """More than the server accepts at once: two batches are made of it."""
+
+
+def _inflated_bytes(data: bytes) -> int:
+    # The last four bytes of a gzip member (RFC 1952, ISIZE).
+    return int.from_bytes(data[-4:], "little")
 
 
 class Batcher(threading.Thread):
@@ -112,12 +130,12 @@ class Batcher(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._outbox.enough.wait(self._every_seconds())
+            self._outbox.due.wait(self._every_seconds())
             self._assembler.close_batch()
 
     def stop(self) -> None:
         """Close the last batch and end."""
         self._stopping.set()
-        self._outbox.enough.set()
+        self._outbox.due.set()
         self.join(10)
         self._assembler.close_batch()

@@ -58,16 +58,17 @@ class Configuration:
         self._seen_etag = etag
         try:
             received = VersionedDocument.model_validate_json(answer.data)
+            state = Config(version=received.version, etag=etag, state=ConfigState.APPLIED)
             self._apply(received.document)
         except (ValidationError, ValueError) as error:
             reason = explain(error) if isinstance(error, ValidationError) else str(error)
             log.error("the configuration document is refused, the one before stays: %s", reason)
             self.state = self.state.model_copy(
-                update={"state": ConfigState.REJECTED, "reason": reason[:1000], "etag": etag}
+                update={"state": ConfigState.REJECTED, "reason": reason[:1000], "etag": etag[:100]}
             )
             return
         self.document = received.document
-        self.state = Config(version=received.version, etag=etag, state=ConfigState.APPLIED)
+        self.state = state
         self._keep(_Kept(etag=etag, answer=received))
         log.info("configuration version %d applied", received.version)
 
@@ -103,7 +104,10 @@ class Puller(threading.Thread):
     def run(self) -> None:
         while not self._stopping:
             self._woken.clear()
-            self._configuration.pull(self._server)
+            try:
+                self._configuration.pull(self._server)
+            except Exception:  # the fleet must be able to reach this agent with a better document
+                log.exception("the configuration could not be pulled")
             every = self._configuration.document.pull_every_seconds
             self._woken.wait(every * random.uniform(0.9, 1.1))  # noqa: S311 - the fleet's pulls spread out
 

@@ -36,8 +36,8 @@ class Outbox:
         self._gaps: list[Gap] = []
         self._marks: dict[str, str] = {}
         self._rows = 0
-        #: Set when there is enough for a batch of its own.
-        self.enough = threading.Event()
+        #: Set when a batch is due before its interval is over: there is enough for one, or the interval has changed.
+        self.due = threading.Event()
 
     def put(self, run: Run, frame: Frame | None = None, mark: tuple[str, str] | None = None) -> None:
         """A run, with the frame and the log position that came of it."""
@@ -49,7 +49,7 @@ class Outbox:
             if mark is not None:
                 self._marks[mark[0]] = mark[1]
             if self._rows >= ENOUGH_ROWS:
-                self.enough.set()
+                self.due.set()
 
     def put_gap(self, gap: Gap) -> None:
         with self._lock:
@@ -60,5 +60,5 @@ class Outbox:
         with self._lock:
             contents = Contents(tuple(self._frames), tuple(self._runs), tuple(self._gaps), dict(self._marks))
             self._frames, self._runs, self._gaps, self._marks, self._rows = [], [], [], {}, 0
-            self.enough.clear()
+            self.due.clear()
             return contents

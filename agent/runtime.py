@@ -88,6 +88,7 @@ class Agent:
         for target in self._targets:
             target.apply(document)
         self._schedule.apply(document)
+        self._outbox.due.set()  # the interval of batches may be another one now
 
 
 def once(settings: Settings, document: Document) -> Batch:

@@ -29,17 +29,25 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            entry = self._spool.oldest()
-            if entry is None:
-                self._spool.filled.wait(1)
-                continue
-            pause = self.send(entry)
+            try:
+                entry = self._spool.oldest()
+                if entry is None:
+                    self._spool.filled.wait(1)
+                    continue
+                pause = self.send(entry)
+            except Exception as error:  # this thread is the only way out: whatever it is, it goes on
+                log.exception("the spool cannot be sent from")
+                pause = self._pause(Later(type(error).__name__))
             if pause:
                 self._stopping.wait(pause)
 
     def send(self, entry: Entry) -> float:
         """Send one batch, and answer how many seconds to wait before the next."""
-        outcome = self._transport.send(entry.path.read_bytes())
+        try:
+            data = entry.path.read_bytes()
+        except FileNotFoundError:
+            return 0  # dropped meanwhile to make room, which its gap tells
+        outcome = self._transport.send(data)
         match outcome:
             case Delivered():
                 self._spool.done(entry)
@@ -52,13 +60,16 @@ class Sender(threading.Thread):
                 self._spool.reject(entry, {"status": status, "detail": detail})
                 self._on_reject()
                 return 0
-            case Later(reason, after_seconds):
-                self._failures += 1
-                # Full jitter: after an outage the fleet does not come back in step.
-                ceiling = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(self._failures, 16))
-                pause = random.uniform(0, ceiling) + (after_seconds or 0)  # noqa: S311 - no secret hangs on it
-                log.warning("not delivered, next try in %.1f s: %s", pause, reason)
-                return pause
+            case Later():
+                return self._pause(outcome)
+
+    def _pause(self, later: Later) -> float:
+        self._failures += 1
+        # Full jitter: after an outage the fleet does not come back in step.
+        ceiling = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** min(self._failures, 16))
+        pause = random.uniform(0, ceiling) + (later.after_seconds or 0)  # noqa: S311 - no secret hangs on it
+        log.warning("not delivered, next try in %.1f s: %s", pause, later.reason)
+        return pause
 
     def stop(self, wait_seconds: float = 5) -> None:
         """Finish the request in hand and end."""

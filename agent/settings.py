@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -31,8 +32,14 @@ class ServerSettings(_Section):
 
     @model_validator(mode="after")
     def _no_token_in_the_clear(self) -> ServerSettings:
-        host = self.url.split("//", 1)[1].split("/")[0].rsplit(":", 1)[0]
-        if self.url.startswith("http://") and host not in {"localhost", "127.0.0.1", "[::1]"}:
+        try:
+            parts = urlsplit(self.url)
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("url: no user and no password belong here; the token comes from token_file")
+        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
             raise ValueError("url: http:// would send the token in the clear; use https://")
         return self
 

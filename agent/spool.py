@@ -8,7 +8,7 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 
 from __future__ import annotations
 
-import errno
+import fcntl
 import json
 import logging
 import os
@@ -22,6 +22,8 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agent.aside import Aside
+from agent.durable import sync, write
 from contracts.batch import Gap, GapReason
 
 log = logging.getLogger(__name__)
@@ -65,19 +67,26 @@ class Spool:
         """Open the folder, and finish what a crash interrupted.
 
         Raises:
-            SpoolError: it cannot be made, read or written.
+            SpoolError: it cannot be made, read or written, or another process has it.
         """
         self._directory = directory
         self._max_bytes = max_bytes
         self._max_age_us = int(max_age_seconds * 1_000_000)
         self._lock = threading.RLock()
+        self._held: int | None = None
+        self._aside = Aside(directory / "rejected", max_bytes, self._max_age_us)
         #: Set whenever there is something to send.
         self.filled = threading.Event()
         try:
-            for folder in (directory, directory / "rejected"):
+            for folder in (directory, self._aside.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._held = _hold(directory)
+        except OSError as error:
+            raise SpoolError(f"the spool {directory}: {error.strerror}") from error
+        try:
             self._state = self._recover()
         except OSError as error:
+            self.close()
             raise SpoolError(f"the spool {directory}: {error.strerror}") from error
         if self.entries():
             self.filled.set()
@@ -91,16 +100,27 @@ class Spool:
         """How far each log was read with the batches up to now."""
         return self._state.marks
 
+    def close(self) -> None:
+        """Let another process have it."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
     def put(self, make: Make, closed_at: int, marks: Mapping[str, str]) -> Entry:
         """Store a batch at the stream's next place; when this returns, it is durable.
 
         Raises:
-            SpoolError: it could not be stored (the disk is full, say); the stream stands as it was.
+            SpoolError: it could not be stored (the disk is full, say); its place in the stream stays free, or is
+                never used again.
         """
         with self._lock:
             seq = self._state.next_seq
             data = make(self._state.stream_id, seq, self._state.gaps)
-            if self._make_room(len(data)):
+            try:
+                made_room = self._make_room(len(data))
+            except OSError as error:
+                raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
+            if made_room:
                 data = make(self._state.stream_id, seq, self._state.gaps)  # what made room is a gap, too
             name = f"{seq:012}-{closed_at}.json.gz"
             state = _State(
@@ -111,10 +131,10 @@ class Spool:
             )
             apart = self._apart(seq)
             try:
-                _write(apart, data)
+                write(apart, data)
                 self._save(state)
                 apart.rename(self._directory / name)
-                _sync(self._directory)
+                sync(self._directory)
             except OSError as error:
                 if self._state is not state:
                     apart.unlink(missing_ok=True)
@@ -125,7 +145,7 @@ class Spool:
     def lost(self, gap: Gap) -> None:
         """Remember lost data until the next batch tells of it; kept on disk as far as the disk allows."""
         with self._lock:
-            state = self._state.model_copy(update={"gaps": (*self._state.gaps, gap)})
+            state = self._state.model_copy(update={"gaps": _joined(self._state.gaps, gap)})
             try:
                 self._save(state)
             except OSError as error:
@@ -137,9 +157,9 @@ class Spool:
         with self._lock:
             found = []
             for path in self._directory.glob("*.json.gz"):
-                match = _NAME.fullmatch(path.name)
-                if match and int(match["seq"]) < self._state.next_seq:
-                    found.append(Entry(path, int(match["seq"]), int(match["closed_at"]), path.stat().st_size))
+                entry = _entry(path)
+                if entry is not None and entry.seq < self._state.next_seq:
+                    found.append(entry)
             return sorted(found, key=lambda entry: entry.seq)
 
     def oldest(self) -> Entry | None:
@@ -157,11 +177,11 @@ class Spool:
     def reject(self, entry: Entry, answer: Mapping[str, object]) -> None:
         """The server will never take it: set it aside with the server's answer beside it, and tell of the gap."""
         with self._lock:
-            aside = self._directory / "rejected" / entry.path.name
-            _write(aside.with_suffix(".answer.json"), json.dumps(answer, indent=2).encode())
+            beside = self._aside.folder / entry.path.with_suffix(".answer.json").name
+            write(beside, json.dumps(answer, indent=2).encode())
             gap = _gap(GapReason.REJECTED, [entry], str(answer.get("detail", ""))[:900])
             self.lost(gap)
-            entry.path.rename(aside)
+            self._aside.take(entry.path)
 
     def _apart(self, seq: int) -> Path:
         return self._directory / f"{seq:012}.part"
@@ -172,7 +192,8 @@ class Spool:
         expired = [entry for entry in entries if entry.closed_at < now - self._max_age_us]
         if expired:
             self._drop(expired, GapReason.SPOOL_AGE)
-        kept = entries[len(expired) :]
+        # Not simply the first ones: the clock may have been set back.
+        kept = [entry for entry in entries if entry not in expired]
         excess = sum(entry.size_bytes for entry in kept) + needed - self._max_bytes
         crowded = []
         while excess > 0 and kept:
@@ -194,8 +215,7 @@ class Spool:
         try:
             self._state = _State.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            self._set_aside_strangers()
-            self._save(_State(stream_id=uuid4()))
+            self._save(_State(stream_id=uuid4(), gaps=self._set_aside_strangers()))
         except ValidationError as error:
             path.rename(path.with_suffix(f".corrupt-{time.time_ns()}"))
             log.error(
@@ -209,41 +229,46 @@ class Spool:
             apart.unlink()
         return self._state
 
-    def _set_aside_strangers(self) -> None:
+    def _set_aside_strangers(self) -> tuple[Gap, ...]:
         # Batches without a state belong to a stream whose places are not known any more.
-        for path in self._directory.glob("*.json.gz"):
-            path.rename(self._directory / "rejected" / path.name)
+        strangers = [entry for path in self._directory.glob("*.json.gz") if (entry := _entry(path))]
+        self._aside.take(*(stranger.path for stranger in strangers))
+        detail = "the spool's state was lost, and with it the stream"
+        return (_gap(GapReason.CORRUPT, strangers, detail),) if strangers else ()
 
     def _save(self, state: _State) -> None:
         scratch = self._directory / f"{_STATE}.new"
-        _write(scratch, state.model_dump_json().encode())
+        write(scratch, state.model_dump_json().encode())
         scratch.rename(self._directory / _STATE)
-        _sync(self._directory)
+        sync(self._directory)
         self._state = state
+
+
+def _hold(directory: Path) -> int:
+    """An open folder with a lock that ends with the process."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise SpoolError(f"the spool {directory}: another agent has it") from error
+    return descriptor
+
+
+def _entry(path: Path) -> Entry | None:
+    match = _NAME.fullmatch(path.name)
+    return Entry(path, int(match["seq"]), int(match["closed_at"]), path.stat().st_size) if match else None
+
+
+def _joined(gaps: tuple[Gap, ...], gap: Gap) -> tuple[Gap, ...]:
+    """The gaps and this one, as one with the last if both are of one kind: a full disk loses a batch a minute."""
+    last = gaps[-1] if gaps else None
+    if last is None or (last.reason, last.detail, last.target) != (gap.reason, gap.detail, gap.target):
+        return (*gaps, gap)
+    stretch = {"from_at": min(last.from_at, gap.from_at), "until_at": max(last.until_at, gap.until_at)}
+    return (*gaps[:-1], last.model_copy(update={**stretch, "batches": last.batches + gap.batches}))
 
 
 def _gap(reason: GapReason, entries: list[Entry], detail: str | None = None) -> Gap:
     times = [entry.closed_at for entry in entries]
     return Gap(reason=reason, from_at=min(times), until_at=max(times), batches=len(entries), detail=detail or None)
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            written = os.write(descriptor, view)
-            if written == 0:
-                raise OSError(errno.EIO, "nothing was written")
-            view = view[written:]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,12 +6,13 @@ costs milliseconds.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from contracts.limits import BIGINT_MAX, BIGINT_MIN, MAX_ROWS, MAX_RUNS, OID_MAX
+from contracts.limits import BIGINT_MAX, BIGINT_MIN, MAX_ROWS, MAX_RUNS, MAX_SEQ, OID_MAX
 from contracts.metrics import CATALOGUE, Column, Metric, Scope, Type
 from contracts.names import HOST_TARGET, AgentId, StreamId, TargetName
 
@@ -147,6 +148,8 @@ def _check_columns(metric: Metric, found: Columns, declared: tuple[Column, ...],
     if not found:
         raise ValueError(f"{place}: at least one column is needed")
     length = _length(found)
+    if not metric.key and length > 1:
+        raise ValueError(f"{place}: {metric.name} has one row, {length} found")
     for name, values in found.items():
         if len(values) != length:
             raise ValueError(f"{place}.{name}: {len(values)} values where other columns have {length}")
@@ -166,10 +169,31 @@ def _check_values(type_: Type, values: list[Any], place: str) -> None:
         if numbers and (min(numbers) < low or max(numbers) > high):
             row = next(row for row, value in enumerate(values) if value is not None and not low <= value <= high)
             raise ValueError(f"{place}[{row}]: {values[row]} is outside {type_}")
+    elif type_ is Type.FLOAT:
+        for row, value in enumerate(values):
+            if value is not None and not _finite(value):
+                raise ValueError(f"{place}[{row}]: not a finite number")
     elif type_ is Type.TEXT:
         for row, value in enumerate(values):
             if value is not None and "\x00" in value:
                 raise ValueError(f"{place}[{row}]: text with a NUL character")
+            if value is not None and not _encodable(value):
+                raise ValueError(f"{place}[{row}]: text that is not Unicode (a lone surrogate)")
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Run(_Value):
@@ -209,7 +233,7 @@ class Config(_Value):
     """The configuration that the agent obeys, and what became of the last one it was given."""
 
     version: Count = 0
-    etag: Annotated[str, StringConstraints(max_length=100)] | None = None
+    etag: Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")] | None = None
     state: ConfigState = ConfigState.DEFAULT
     reason: Text | None = None
 
@@ -225,15 +249,16 @@ class Batch(_Value):
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="pgAnalytics batch, schema 1")
 
-    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    # Not a Literal: True and 1.0 equal 1.
+    schema_: Annotated[int, Field(alias="schema", strict=True, ge=1, le=1)] = 1
     agent_id: AgentId
     stream_id: StreamId
-    seq: Count
+    seq: Annotated[int, Field(strict=True, ge=0, le=MAX_SEQ)]
     sent_at: Instant
     agent_version: Annotated[str, StringConstraints(max_length=50, pattern=r"^[0-9A-Za-z.+-]+$")]
     config: Config = Config()
     clock: Clock = Clock()
-    frames: tuple[Frame, ...] = ()
+    frames: Annotated[tuple[Frame, ...], Field(max_length=MAX_RUNS)] = ()
     runs: Annotated[tuple[Run, ...], Field(max_length=MAX_RUNS)] = ()
     gaps: Annotated[tuple[Gap, ...], Field(max_length=MAX_RUNS)] = ()
 

@@ -20,6 +20,9 @@ from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES
 _GZIP = 31  # zlib's window bits for a gzip header and trailer; its mtime is 0
 _LEVEL = 1
 
+#: Characters of a place, and of a message, that a refusal repeats.
+_LONGEST = 280
+
 
 class BatchError(ValueError):
     """These bytes are not a batch; the message names the place."""
@@ -66,7 +69,7 @@ def inflate(data: bytes) -> bytes:
     inflater = isal_zlib.decompressobj(_GZIP)
     try:
         content: bytes = inflater.decompress(data, MAX_INFLATED_BYTES + 1)
-    except IsalError as error:
+    except IsalError as error:  # type: ignore[misc]  # its stub leaves out that it is an exception
         raise BatchError(f"not gzip: {error}") from error
     if len(content) > MAX_INFLATED_BYTES:
         raise BatchTooLargeError(f"more than {MAX_INFLATED_BYTES} bytes inflated")
@@ -83,9 +86,17 @@ def sha256(data: bytes) -> str:
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing wrong with a document, with its place; how many more there are. Values are not repeated."""
+    """The first thing wrong with a document, with its place; how many more there are.
+
+    Made to be stored and answered: printable, and short whatever a stranger named its fields.
+    """
     first: Any = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     message = str(first["msg"]).removeprefix("Value error, ")
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{place}: {message}{more}" if place else f"{message}{more}"
+    return f"{_short(place)}: {_short(message)}{more}" if place else f"{_short(message)}{more}"
+
+
+def _short(text: str) -> str:
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in cut)

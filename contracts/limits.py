@@ -9,8 +9,11 @@ MAX_INFLATED_BYTES = 50_000_000
 #: Rows of all frames of a batch together, keys that are gone included.
 MAX_ROWS = 200_000
 
-#: Runs and gaps of a batch, each.
+#: Frames, runs and gaps of a batch, each.
 MAX_RUNS = 20_000
+
+#: The last place in a stream: the object's key has 12 digits for it.
+MAX_SEQ = 10**12 - 1
 
 #: How far ahead of the server's clock a batch may claim to be: 10 minutes.
 MAX_AHEAD_US = 10 * 60 * 1_000_000

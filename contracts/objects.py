@@ -12,8 +12,8 @@ from contracts.batch import Batch
 PREFIX = "batches/v1/"
 
 _KEY = re.compile(
-    r"batches/v1/agent=(?P<agent>[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)/dt=(?P<day>\d{4}-\d{2}-\d{2})/"
-    r"(?P<stream>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<seq>\d{12})-(?P<sha>[0-9a-f]{16})\.json\.gz"
+    r"batches/v1/agent=(?P<agent>[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)/dt=(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})/"
+    r"(?P<stream>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<seq>[0-9]{12})-(?P<sha>[0-9a-f]{16})\.json\.gz"
 )
 
 
@@ -44,7 +44,7 @@ def agent_prefix(agent_id: str) -> str:
 
 def key_of(batch: Batch, sha256: str) -> BatchKey:
     """The key of a batch; `sha256` is that of its bytes, in hexadecimal."""
-    day = datetime.fromtimestamp(batch.sent_at / 1_000_000, UTC).date().isoformat()
+    day = datetime.fromtimestamp(batch.sent_at // 1_000_000, UTC).date().isoformat()
     return BatchKey(batch.agent_id, day, batch.stream_id, batch.seq, sha256[:16])
 
 

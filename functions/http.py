@@ -15,6 +15,7 @@ from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
 from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
@@ -63,14 +64,14 @@ class HttpApi(APIGatewayHttpResolver):
         self.exception_handler(NotFoundError)(_answer_not_found)
         self.exception_handler(Exception)(_answer_failure)
 
-    def resolve(self, event: Any, context: Any) -> dict[str, Any]:
-        self._local.event = APIGatewayProxyEventV2(event)
+    def resolve(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
+        self._local.event = APIGatewayProxyEventV2(dict(event))
         self._local.lambda_context = context
         try:
             answer: dict[str, Any] = self._build_response(self._resolve())
             return answer
         finally:
-            self.clear_context()
+            self.clear_context()  # type: ignore[no-untyped-call]
 
     def _call_route(self, route: Route, route_arguments: dict[str, str]) -> ResponseBuilder[Any]:
         # Powertools builds a route's stack at its first request; two threads at once would wrap it twice.
@@ -80,13 +81,14 @@ class HttpApi(APIGatewayHttpResolver):
         return super()._call_route(route, route_arguments)
 
     @property
-    def current_event(self) -> APIGatewayProxyEventV2:
+    def current_event(self) -> APIGatewayProxyEventV2:  # type: ignore[override]
         event: APIGatewayProxyEventV2 = self._local.event
         return event
 
     @property
-    def lambda_context(self) -> Any:
-        return self._local.lambda_context
+    def lambda_context(self) -> LambdaContext:  # type: ignore[override]
+        context: LambdaContext = self._local.lambda_context
+        return context
 
     @property
     def context(self) -> dict[str, Any]:

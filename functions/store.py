@@ -13,6 +13,9 @@ from pydantic import SecretStr
 Connection = psycopg.Connection[TupleRow]
 
 
+_OPTIONS = "-c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+
+
 class StoreUnavailableError(Exception):
     """The store cannot be reached or refused the work for a reason of its own: try again later."""
 
@@ -54,7 +57,7 @@ class Store:
             application_name=self._application_name,
             autocommit=True,
             connect_timeout=5,
-            options="-c timezone=UTC -c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+            options=_OPTIONS,
         )
         return connection
 
@@ -67,5 +70,5 @@ class Store:
 
 
 def _reason(error: psycopg.Error) -> str:
-    # Of an error the server sent, its primary message; of a failure to connect, the kind only: the text may have the DSN.
+    # Of an error the server sent, its primary message; of a failure to connect, its kind: the text may have the DSN.
     return error.diag.message_primary or type(error).__name__

@@ -18,11 +18,11 @@ _TOKEN = re.compile(
     | (?P<quoted>(?:[bBxXnN]|[uU]&)?'[^']*(?:''[^']*)*(?:'|\Z))
     | (?P<dollar>\$(?P<tag>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
     | (?P<parameter>\$[0-9]+)
+    | (?P<identifier>"[^"]*(?:"|\Z))
     | (?P<number>\.?[0-9][A-Za-z0-9_\x80-\U0010ffff]*(?:(?<=[eE])[+-][0-9]+)?
         (?:\.(?!\.)[A-Za-z0-9_]*(?:(?<=[eE])[+-][0-9]+)?)?)
-    | (?P<name>[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*)
-    | (?P<identifier>"[^"]*(?:"|\Z))
-    | (?P<other>[ \t\r(),;=<>+*:!&|@\#^~`?%\[\]{}]+|.)
+    | (?P<plain>(?:(?!(?:[eEbBxXnN]|[uU]&)')[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]*
+        |[ \t\r(),;=<>+*:!&|@\#^~`?%\[\]{}])+|.)
     """,
     re.VERBOSE | re.DOTALL,
 )

@@ -11,7 +11,7 @@ from agent.logs.files import LogFile
 
 _HEAD_BYTES = 256
 # A copy is known by its beginning only where that has room for a time and a process.
-_LEAST_COPY_BYTES = 64
+_LEAST_COPY_BYTES = 32
 # A mark travels with every batch: beyond this number the files that have not grown for longest are forgotten.
 _REMEMBERED_FILES = 32
 

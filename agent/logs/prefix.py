@@ -13,7 +13,7 @@ from agent.logs.entry import SEVERITIES
 SECONDARY = ("DETAIL", "HINT", "CONTEXT", "STATEMENT", "QUERY", "LOCATION", "BACKTRACE")
 
 #: Characters at the beginning of a line in which its prefix must end.
-HEAD = 1024
+HEAD = 512
 
 _ESCAPE = re.compile(r"%(?P<padding>-?[0-9]+)?(?P<letter>[a-zA-Z%])|(?P<text>[^%]+|%)")
 _TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
@@ -43,6 +43,8 @@ _VALUES = {
 # The code stands there with log_error_verbosity = verbose. It has a digit, which keeps pgaudit's "AUDIT: " out.
 _SQLSTATE = r"(?:(?P<code>(?=[A-Z]{0,4}[0-9])[0-9A-Z]{5}): )?"
 _LABEL = rf"(?P<label>{'|'.join((*SEVERITIES, *SECONDARY))}):  {_SQLSTATE}"
+#: Spares the search for a prefix, which is slow where it fails.
+ANY_LABEL = re.compile(r"[^\W\d_] ?:  ")
 #: A line that has another prefix than the one set: the setting may have changed since it was written.
 ANY_PREFIX = re.compile(
     rf"(?:(?P<m>{_TIME}(?:\.\d{{3}})? \S+) )?(?:[^\n]{{0,80}}?\[(?P<p>\d+)\])?[^\n]{{0,80}}?(?<![A-Za-z0-9_]){_LABEL}"
@@ -57,6 +59,7 @@ def line_pattern(log_line_prefix: str) -> re.Pattern[str]:
     parts: list[str] = []
     seen: set[str] = set()
     optional = 0
+    free = False
     for escape in _ESCAPE.finditer(log_line_prefix):
         letter = escape["letter"]
         if letter is None:
@@ -68,7 +71,11 @@ def line_pattern(log_line_prefix: str) -> re.Pattern[str]:
             parts.append("(?:")
             optional += 1
         elif letter in _VALUES:
+            # Between two names without a text nobody can tell where one ends: the second one is taken as empty.
+            if free and _VALUES[letter] is _NAME:
+                continue
             value = _VALUES[letter] if letter in seen else f"(?P<{letter}>{_VALUES[letter]})"
             seen.add(letter)
             parts.append(rf" *{value} *" if escape["padding"] else value)
+        free = letter is not None and _VALUES.get(letter) is _NAME
     return re.compile("".join(parts) + ")?" * optional + rf"(?:{_LABEL}|(?P<word>[^\W\d_]{{2,20}}) ?:  )")

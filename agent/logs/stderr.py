@@ -10,7 +10,7 @@ from agent.logs.clock import LogClock
 from agent.logs.entry import TEXT_LIMIT, Written
 from agent.logs.literals import CUT
 from agent.logs.parser import Dialect, Line
-from agent.logs.prefix import ANY_PREFIX, HEAD, SECONDARY, line_pattern
+from agent.logs.prefix import ANY_LABEL, ANY_PREFIX, HEAD, SECONDARY, line_pattern
 
 # An entry is written at once, in pieces of a pipe's buffer: after so many others nothing more comes.
 _WINDOW = 32
@@ -56,7 +56,7 @@ class StderrParser:
     def feed(self, line: Line) -> None:
         text = line.text
         head = None
-        if not text.startswith("\t"):
+        if not text.startswith("\t") and ANY_LABEL.search(text, 0, HEAD):
             head = self._pattern.match(text, 0, HEAD) or ANY_PREFIX.match(text, 0, HEAD)
         if head is None:
             self._continue(line.position, text.removeprefix("\t"))

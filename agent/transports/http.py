@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 import ssl
 import threading
 import time
@@ -13,9 +15,12 @@ from pathlib import Path
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from agent.settings import ServerSettings
+from agent.settings import ServerSettings, SettingsError
 from agent.transports.outcome import Delivered, Later, Outcome, Rejected
 from contracts.version import __version__
+
+#: The b64token of RFC 6750.
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 
 _TIMEOUT = urllib3.Timeout(connect=5, read=30)
 
@@ -27,6 +32,7 @@ class ServerClient:
     """The server's HTTP API, as an agent uses it. Threads may share it."""
 
     def __init__(self, settings: ServerSettings) -> None:
+        """Raises SettingsError where the certificate authority's file is of no use."""
         self._url = settings.url.rstrip("/")
         self._token_file = settings.token_file
         self._lock = threading.Lock()
@@ -45,11 +51,10 @@ class ServerClient:
         """One request with the token.
 
         Raises:
-            OSError: the token's file cannot be read.
+            OSError: the token's file cannot be read, or has no token in it.
             urllib3.exceptions.HTTPError: there was no answer.
         """
-        # Read anew each time: whoever renews the token only has to replace the file.
-        token = self._token_file.read_text().strip()
+        token = self._token()
         answer = self._pool.request(
             method,
             self._url + path,
@@ -76,12 +81,20 @@ class ServerClient:
             return Rejected(answer.status, detail)
         return Later(f"{self._url} answered {answer.status}: {detail or answer.reason}", retry_after(answer))
 
+    def _token(self) -> str:
+        # Read anew each time: whoever renews the token only has to replace the file.
+        token = self._token_file.read_bytes().strip()
+        # What http.client says of a header it refuses has the header in it: it must not come so far.
+        if not _TOKEN.fullmatch(token):
+            raise OSError(errno.EINVAL, "an access token is expected, and nothing else")
+        return token.decode("ascii")
+
     def _compare_clocks(self, date: str | None) -> None:
         if date is None:
             return
         try:
             theirs = parsedate_to_datetime(date).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return
         # The header has whole seconds: half of one is the error to expect.
         with self._lock:
@@ -89,22 +102,33 @@ class ServerClient:
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError, too: not certificates
+        raise SettingsError(f"server.ca_file: {ca_file}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context
 
 
 def _detail(answer: urllib3.BaseHTTPResponse) -> str | None:
     """The detail of problem details; None for an answer that is not ours, such as that of a proxy or an authorizer."""
-    if answer.headers.get("Content-Type", "").split(";")[0] != "application/problem+json":
+    if answer.headers.get("Content-Type", "").split(";")[0].strip().lower() != "application/problem+json":
         return None
     try:
-        return str(json.loads(answer.data)["detail"])
+        detail = str(json.loads(answer.data)["detail"])
     except (ValueError, KeyError, TypeError):
         return None
+    # It goes into a gap, whose text has neither.
+    return detail.encode(errors="replace").decode().replace("\x00", "")
 
 
 def retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
-    """The seconds that the server asks to be left alone for, at most an hour."""
+    """The seconds that the server asks to be left alone for, at most an hour; it may say so by a date (RFC 9110)."""
     value = answer.headers.get("Retry-After", "")
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else None
+    if value.isascii() and value.isdigit():
+        return min(float(value), 3600.0)
+    try:
+        until = parsedate_to_datetime(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(until - time.time(), 0.0), 3600.0)

@@ -49,7 +49,7 @@ HOST_MEMORY = Metric(
         gauge("available_bytes", "What new programs can have without swapping (MemAvailable)."),
         gauge("free_bytes", "Memory that nothing uses."),
         gauge("buffers_bytes", "Buffers of block devices."),
-        gauge("cached_bytes", "Page cache."),
+        gauge("cached_bytes", "Page cache; shared memory, and so PostgreSQL's buffers, are part of it and of shared_bytes."),
         gauge("shared_bytes", "Shared memory and tmpfs."),
         gauge("dirty_bytes", "Waiting to be written to disk."),
         gauge("swap_total_bytes", "Swap space."),
@@ -78,7 +78,7 @@ HOST_LOAD = Metric(
 HOST_DISK = Metric(
     name="host_disk",
     scope=Scope.HOST,
-    help="Block devices and their partitions since boot (/proc/diskstats); loop and RAM devices left out.",
+    help="Block devices and their partitions since boot (/proc/diskstats); loop, RAM and zram devices left out.",
     key=("device",),
     columns=(
         label("device", "Kernel name of the device, such as `nvme0n1p1`."),
@@ -96,7 +96,7 @@ HOST_DISK = Metric(
 HOST_NETWORK = Metric(
     name="host_network",
     scope=Scope.HOST,
-    help="Network interfaces since they came up; the loopback interface left out.",
+    help="Network interfaces of the agent's own network namespace since they came up; loopback left out.",
     key=("interface",),
     columns=(
         label("interface", "Name of the interface."),
@@ -115,13 +115,13 @@ HOST_NETWORK = Metric(
 HOST_FILESYSTEM = Metric(
     name="host_filesystem",
     scope=Scope.HOST,
-    help="Space and inodes of local file systems (statvfs); remote and virtual ones left out.",
+    help="Space and inodes of local file systems (statvfs); remote and virtual ones and read-only images left out.",
     key=("mountpoint",),
     columns=(
         label("mountpoint", "Where it is mounted; the shortest path where one device is mounted several times."),
         label("device", "The device or source of the mount."),
         label("fstype", "Type of the file system."),
-        gauge("read_only", "Whether it is mounted read-only.", type=Type.BOOLEAN),
+        gauge("read_only", "Whether it takes no writes: mounted read-only, or after an error.", type=Type.BOOLEAN),
         gauge("total_bytes", "Size."),
         gauge("used_bytes", "In use."),
         gauge("available_bytes", "Free to processes without privileges; `used + available` may be less than the size."),

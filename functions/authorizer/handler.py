@@ -55,7 +55,7 @@ def _token(event: dict[str, Any]) -> str:
     return str(token.strip(" "))
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     try:
         claims = authorize(event, _environment().keys_file, time.time())
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a deny

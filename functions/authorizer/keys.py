@@ -1,4 +1,4 @@
-"""The keys that sign and verify access tokens: a JWK Set of symmetric keys (RFC 7517) in a file only its owner reads."""
+"""The keys that sign and verify access tokens: a JWK Set of symmetric keys (RFC 7517) that only its owner reads."""
 
 from __future__ import annotations
 
@@ -114,7 +114,9 @@ def _key(path: Path, declared: _Jwk) -> SigningKey:
     except (binascii.Error, ValueError):
         raise KeysError(f"{path}: key {declared.kid}: k is not base64url; {_MEND}") from None
     if len(secret) < KEY_BYTES:
-        raise KeysError(f"{path}: key {declared.kid} has {len(secret)} bytes, at least {KEY_BYTES} are needed; replace it")
+        raise KeysError(
+            f"{path}: key {declared.kid} has {len(secret)} bytes, at least {KEY_BYTES} are needed; replace it"
+        )
     return SigningKey(declared.kid, secret)
 
 

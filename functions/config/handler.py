@@ -37,6 +37,17 @@ api = HttpApi()
         **answers(VersionedDocument, HTTPStatus.SERVICE_UNAVAILABLE),
         304: {"description": "The caller has this version.", "content": {}},
     },
+    openapi_extensions={
+        "parameters": [
+            {
+                "name": "If-None-Match",
+                "in": "header",
+                "required": False,
+                "description": "Entity tags of the versions that the caller has, or `*`.",
+                "schema": {"type": "string"},
+            }
+        ]
+    },
 )
 def get_config() -> Response[Any]:
     calling_agent(api)
@@ -52,5 +63,5 @@ def get_config() -> Response[Any]:
     )
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return api.resolve(event, context)

@@ -94,5 +94,5 @@ def _body() -> bytes:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not base64") from error
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return api.resolve(event, context)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from psycopg import DataError, IntegrityError
 from psycopg.errors import CheckViolation
 
-from contracts.batch import Batch, Frame, Gap, GapReason
+from contracts.batch import Batch, Frame, Gap, GapReason, Run
 from contracts.names import target_id
 from contracts.objects import BatchKey
 from functions.ingest.copy import copy_frame
@@ -25,6 +25,16 @@ class Loaded(StrEnum):
     ALREADY = "already"
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of a batch is within the retention; `at` is where its runs, frames and gaps are placed in time."""
+
+    at: int
+    frames: Sequence[Frame]
+    runs: Sequence[Run]
+    gaps: Sequence[Gap]
+
+
 class RefusedError(Exception):
     """The batch cannot be loaded through its own fault; the message says what."""
 
@@ -36,36 +46,35 @@ class CloneError(RefusedError):
 def load(store: Store, batch: Batch, key: BatchKey, sha256: bytes, keep_days: int) -> Loaded:
     """Load the batch in one transaction; loading it again changes nothing.
 
-    Frames older than `keep_days` are left out, and a gap says so.
+    Frames older than `keep_days` are left out, and a gap says so; of a batch that was itself closed before, only gaps
+    remain, placed on the oldest day that is kept: an agent cannot make the store grow days that maintenance drops.
 
     Raises:
         RefusedError: the batch is at fault; nothing of it was stored.
         StoreUnavailableError: try again later; nothing of it was stored.
     """
-    frames, gaps = _within_retention(batch, keep_days)
+    kept = _within_retention(batch, keep_days)
     try:
         try:
-            return _load(store, batch, key, sha256, frames, gaps)
+            return _load(store, batch, key, sha256, kept)
         except CheckViolation:
             # Maintenance makes partitions days ahead: only what comes late, or into an empty store, gets here.
-            _make_partitions(store, batch, frames)
-            return _load(store, batch, key, sha256, frames, gaps)
+            _make_partitions(store, kept)
+            return _load(store, batch, key, sha256, kept)
     except (DataError, IntegrityError) as error:
         raise RefusedError(f"the store refuses it: {error.diag.message_primary}") from error
 
 
-def _load(
-    store: Store, batch: Batch, key: BatchKey, sha256: bytes, frames: Sequence[Frame], gaps: Sequence[Gap]
-) -> Loaded:
+def _load(store: Store, batch: Batch, key: BatchKey, sha256: bytes, kept: _Kept) -> Loaded:
     with store.transaction() as connection:
         if not _claim(connection, batch, key, sha256):
             return Loaded.ALREADY
         _see_agent(connection, batch)
-        for frame in frames:
+        for frame in kept.frames:
             copy_frame(connection, batch.agent_id, frame)
-        _insert_frames(connection, batch, frames)
-        _insert_runs(connection, batch)
-        _insert_gaps(connection, batch, gaps)
+        _insert_frames(connection, batch.agent_id, kept)
+        _insert_runs(connection, batch.agent_id, kept)
+        _insert_gaps(connection, batch.agent_id, kept)
     return Loaded.NEW
 
 
@@ -81,20 +90,24 @@ def quarantine(store: Store, object_key: str, agent_id: str | None, reason: str)
         )
 
 
-def _within_retention(batch: Batch, keep_days: int) -> tuple[list[Frame], list[Gap]]:
+def _within_retention(batch: Batch, keep_days: int) -> _Kept:
     oldest = (time.time_ns() // 1000) - keep_days * 86_400 * 1_000_000
-    kept = [frame for frame in batch.frames if frame.collected_at >= oldest]
+    frames = [frame for frame in batch.frames if frame.collected_at >= oldest]
+    runs = batch.runs if batch.sent_at >= oldest else ()
+    gaps = list(batch.gaps)
     late = [frame.collected_at for frame in batch.frames if frame.collected_at < oldest]
-    if not late:
-        return kept, list(batch.gaps)
-    detail = f"{len(late)} frames are older than the {keep_days} days that the store keeps"
-    gap = Gap(reason=GapReason.RETENTION, from_at=min(late), until_at=max(late), batches=1, detail=detail)
-    return kept, [*batch.gaps, gap]
+    late += [run.started_at for run in batch.runs] if not runs else []
+    if late:
+        detail = (
+            f"older than the {keep_days} days that the store keeps; frames among it: {len(batch.frames) - len(frames)}"
+        )
+        gaps.append(Gap(reason=GapReason.RETENTION, from_at=min(late), until_at=max(late), batches=1, detail=detail))
+    return _Kept(max(batch.sent_at, oldest), frames, runs, gaps)
 
 
-def _make_partitions(store: Store, batch: Batch, frames: Sequence[Frame]) -> None:
+def _make_partitions(store: Store, kept: _Kept) -> None:
     # In a transaction of its own, so that no lock outlives the making.
-    for day in sorted({_instant(at).date() for at in (batch.sent_at, *(frame.collected_at for frame in frames))}):
+    for day in sorted({_instant(at).date() for at in (kept.at, *(frame.collected_at for frame in kept.frames))}):
         with store.transaction() as connection:
             connection.execute("select store.make_partitions(%s)", (day,))
 
@@ -170,9 +183,9 @@ def _see_agent(connection: Connection, batch: Batch) -> None:
     )
 
 
-def _insert_runs(connection: Connection, batch: Batch) -> None:
-    for target in sorted({run.target for run in batch.runs}):
-        runs = [run for run in batch.runs if run.target == target]
+def _insert_runs(connection: Connection, agent_id: str, kept: _Kept) -> None:
+    for target in sorted({run.target for run in kept.runs}):
+        runs = [run for run in kept.runs if run.target == target]
         connection.execute(
             """
             insert into store.runs values (
@@ -181,7 +194,8 @@ def _insert_runs(connection: Connection, batch: Batch) -> None:
             )
             """,
             (
-                *_placed(batch, target),
+                target_id(agent_id, target),
+                _instant(kept.at),
                 [run.collector for run in runs],
                 [run.datid for run in runs],
                 [_instant(run.started_at) for run in runs],
@@ -195,9 +209,9 @@ def _insert_runs(connection: Connection, batch: Batch) -> None:
         )
 
 
-def _insert_frames(connection: Connection, batch: Batch, frames: Sequence[Frame]) -> None:
-    for target in sorted({frame.target for frame in frames}):
-        of_target = [frame for frame in frames if frame.target == target]
+def _insert_frames(connection: Connection, agent_id: str, kept: _Kept) -> None:
+    for target in sorted({frame.target for frame in kept.frames}):
+        of_target = [frame for frame in kept.frames if frame.target == target]
         connection.execute(
             """
             insert into store.frames values (
@@ -205,7 +219,8 @@ def _insert_frames(connection: Connection, batch: Batch, frames: Sequence[Frame]
             )
             """,
             (
-                *_placed(batch, target),
+                target_id(agent_id, target),
+                _instant(kept.at),
                 [frame.metric for frame in of_target],
                 [frame.datid for frame in of_target],
                 [_instant(frame.collected_at) for frame in of_target],
@@ -216,14 +231,14 @@ def _insert_frames(connection: Connection, batch: Batch, frames: Sequence[Frame]
         )
 
 
-def _insert_gaps(connection: Connection, batch: Batch, gaps: Sequence[Gap]) -> None:
-    for gap in gaps:
+def _insert_gaps(connection: Connection, agent_id: str, kept: _Kept) -> None:
+    for gap in kept.gaps:
         connection.execute(
             "insert into store.gaps values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
-                batch.agent_id,
-                target_id(batch.agent_id, gap.target) if gap.target else None,
-                _instant(batch.sent_at),
+                agent_id,
+                target_id(agent_id, gap.target) if gap.target else None,
+                _instant(kept.at),
                 gap.collector,
                 str(gap.reason),
                 _instant(gap.from_at),
@@ -232,7 +247,3 @@ def _insert_gaps(connection: Connection, batch: Batch, gaps: Sequence[Gap]) -> N
                 gap.detail,
             ),
         )
-
-
-def _placed(batch: Batch, target: str) -> tuple[Any, Any]:
-    return target_id(batch.agent_id, target), _instant(batch.sent_at)

@@ -98,7 +98,7 @@ def _record(record: SQSRecord) -> None:
         raise
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     # A failure of every record is an answer like any other: raising would hide which ones failed.
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    return dict(process_partial_response(event=event, record_handler=_record, processor=processor, context=context))
+    return dict(process_partial_response(event=event, record_handler=_record, processor=processor))

@@ -37,7 +37,7 @@ def _store() -> Store:
     return Store(_environment().store_dsn, "pganalytics maintenance")
 
 
-def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Do one task and say what was done.
 
     Raises:

@@ -76,9 +76,11 @@ def _copy_for_others(installed: Path) -> Path:
     scratch.chmod(0o755)
     try:
         scratch.rename(copy)
-    except OSError:  # another process was quicker
+    except OSError as error:
         shutil.rmtree(scratch)
-    return copy
+        if copy.stat().st_uid:
+            raise EmbeddedPostgresError(f"{copy} is in the way: remove it") from error
+    return copy  # where another process was quicker, its copy
 
 
 def free_port() -> int:
@@ -90,12 +92,11 @@ def free_port() -> int:
 
 
 def new_directory(prefix: str = "pganalytics-") -> Path:
-    """A new folder in the temporary folder that belongs to the account the servers run as."""
+    """A new folder in the temporary folder, for the account the servers run as and for nobody else."""
     directory = Path(tempfile.mkdtemp(prefix=prefix))
     account = _account()
     if account is not None:
         os.chown(directory, account.pw_uid, account.pw_gid)
-    directory.chmod(0o755)
     return directory
 
 
@@ -103,7 +104,8 @@ def new_directory(prefix: str = "pganalytics-") -> Path:
 class EmbeddedPostgres:
     """One server: its data directory, its port, its process.
 
-    Connections come over TCP on 127.0.0.1 without a password, as the superuser `postgres` unless told otherwise.
+    Connections need no password, and so come through a socket in the server's own folder, which no other account can
+    enter; `settings` may open a TCP address (`listen_addresses`) besides.
     """
 
     directory: Path
@@ -127,7 +129,7 @@ class EmbeddedPostgres:
         return self._process.pid
 
     def dsn(self, database: str = "postgres", user: str = "postgres") -> str:
-        return f"host=127.0.0.1 port={self.port} dbname={database} user={user}"
+        return f"host={self.directory} port={self.port} dbname={database} user={user}"
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs (`initdb`, `pgbench`, `psql`) to its end, as the servers' account."""
@@ -156,9 +158,9 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: it ended, or did not become ready within 30 s.
         """
         options = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": "",
             "port": str(self.port),
-            "unix_socket_directories": "",
+            "unix_socket_directories": str(self.directory),
             **self.settings,
         }
         # Opened here, as root where we are root: the server itself needs no right to the file.

@@ -39,6 +39,7 @@ def parsed(prefix: str, *texts: str) -> list[LogEntry]:
         ("%b %P %v %x %i %s %h %L %Q%% ",
          "client backend  3/12 0 idle in transaction 2026-01-02 00:00:00 UTC [local] [local] -77% LOG:  hello",
          {"backend_type": "client backend", "query_id": -77, "logged_at_us": None}),
+        ("%a%u %m ", "my appapp 2026-01-02 00:04:05.678 UTC LOG:  hello", {"user_name": None, "logged_at_us": AT}),
         ("", "LOG:  hello", {"pid": None, "logged_at_us": None}),
         ("%m [%p] ", "2026-01-02 00:04:05.678 UTC [123] LOG:  00000: hello", {"sqlstate": "00000"}),
         # Written before the setting changed.

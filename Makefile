@@ -1,0 +1,63 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format lint types imports build bench reference lock clean
+
+help: #: list the targets
+	@sed -n 's/^\([a-z-]*\):.*#: \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(INSTALLED) #: make .venv from the pinned packages
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed; say make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "the module venv is missing: install it (Debian: python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(INSTALLED) #: watch a real PostgreSQL under load; ARGS="--once --json" checks it and ends
+	@exec $(BIN)/pganalytics demo $(ARGS)
+
+test: $(INSTALLED) #: run the tests; ARGS go to pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+check: format lint types imports test build #: everything that CI runs
+
+format: $(INSTALLED) #: is every file formatted?
+	$(BIN)/ruff format --check .
+
+lint: $(INSTALLED) #: ruff
+	$(BIN)/ruff check .
+
+types: $(INSTALLED) #: mypy, strict
+	$(BIN)/mypy
+
+imports: $(INSTALLED) #: does every part import only what it may?
+	$(BIN)/lint-imports --no-cache
+
+build: $(INSTALLED) #: make the wheel in dist/
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@ls dist/*.whl
+
+bench: $(INSTALLED) #: measure, against a reference in the same run
+	$(BIN)/python -m benchmarks $(ARGS)
+
+reference: $(INSTALLED) #: write the generated pages of docs/reference and the OpenAPI document
+	$(BIN)/python -m infra.openapi > functions/query/openapi.json
+	$(BIN)/python -m infra.reference
+
+lock: #: pin every package anew, for all platforms
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --extra demo --group dev --output-file requirements.lock pyproject.toml $(ARGS)
+	rm -rf $(VENV)-lock
+
+clean: #: remove what the targets above made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,101 @@
+"""The HTTP API as a command calls it: TLS 1.3 or the machine itself, a token, deadlines, pages."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3
+
+from contracts.version import __version__
+
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class ApiError(Exception):
+    """The server did not answer as hoped; the message has what it said."""
+
+
+class ApiSettingsError(Exception):
+    """How the server is called is wrong; the message names what to mend."""
+
+
+class Api:
+    """One server, called by one operator."""
+
+    def __init__(self, server: str, token: str, ca: Path | None) -> None:
+        """Check how the server is to be called; nothing is sent yet.
+
+        Raises:
+            ApiSettingsError: not a URL, no TLS where the token would cross a network, or a bad file of CAs.
+        """
+        parts = urlsplit(server)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ApiSettingsError(f"--server {server}: a URL is expected, such as https://pganalytics.example.org")
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ApiSettingsError(f"--server {server}: the token would cross the network in clear; use https")
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise ApiSettingsError("the token is not one: it has characters that no token has")
+        self._server = server.rstrip("/")
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json",
+            "User-Agent": f"pganalytics/{__version__}",
+        }
+        self._pool = urllib3.PoolManager(
+            ssl_context=_tls(ca), timeout=urllib3.Timeout(connect=5, read=60), retries=urllib3.Retry(2, redirect=0)
+        )
+
+    def items(self, path: str) -> Iterator[dict[str, Any]]:
+        """The items of a list, page by page.
+
+        Raises:
+            ApiError: the server cannot be reached, or refused.
+        """
+        cursor: str | None = None
+        while True:
+            page = self._get(path, {"limit": "1000", **({"cursor": cursor} if cursor else {})})
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        try:
+            answer = self._pool.request("GET", self._server + path, fields=query, headers=self._headers)
+        except urllib3.exceptions.HTTPError as error:
+            cause = getattr(error, "reason", None) or error
+            raise ApiError(f"{self._server} cannot be reached: {_without_object(cause)}") from error
+        try:
+            body = json.loads(answer.data)
+        except ValueError:
+            body = None
+        if answer.status != 200:
+            detail = body.get("detail") if isinstance(body, dict) else None
+            raise ApiError(f"{self._server} answered {answer.status} {detail or answer.reason or ''}".rstrip())
+        if not isinstance(body, dict) or not isinstance(body.get("items"), list):
+            raise ApiError(f"{self._server}{path} is not a list of pgAnalytics; is that its URL?")
+        return {"next": None, **body}
+
+
+def _tls(ca: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except ssl.SSLError as error:
+            raise ApiSettingsError(f"--ca {ca}: no certificates in PEM in it") from error
+        except OSError as error:
+            raise ApiSettingsError(f"--ca {ca}: {error.strerror}") from error
+    return context
+
+
+def _without_object(error: object) -> str:
+    # urllib3 begins its messages with the connection's address in memory.
+    text = str(error)
+    return text.partition(": ")[2] if text.startswith("<") or "Connection(" in text else text

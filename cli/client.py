@@ -1,0 +1,118 @@
+"""`pganalytics agents` and `targets`: what the server knows, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.api import Api, ApiError, ApiSettingsError
+from cli.ending import FAILED, fail
+
+VARIABLE = "PGANALYTICS_TOKEN"
+
+Server = Annotated[str, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="PGANALYTICS_TOKEN_FILE",
+        help=f"File with an operator's access token. Without it, {VARIABLE} has it.",
+    ),
+]
+Ca = Annotated[
+    Path | None, typer.Option("--ca", envvar="PGANALYTICS_CA", help="Certificates to trust besides the system's, PEM.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as a JSON array.")]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: the field of an item, and how to write it."""
+
+    title: str
+    field: str
+    write: Callable[[Any], str] = str
+
+
+def _ago(instant: str) -> str:
+    """How long ago an instant of RFC 3339 was, in its largest unit."""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{max(0, seconds)} s ago"
+
+
+AGENTS = (
+    Column("agent", "agent_id"),
+    Column("last seen", "last_seen_at", _ago),
+    Column("version", "agent_version"),
+    Column("configuration", "config_state"),
+    Column("its version", "config_version"),
+)
+
+TARGETS = (
+    Column("id", "id"),
+    Column("agent", "agent_id"),
+    Column("target", "name"),
+    Column("host", "hostname"),
+    Column("server", "server_version"),
+    Column("last seen", "last_seen_at", _ago),
+)
+
+
+def agents(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
+    """List the agents that have sent anything."""
+    _show(server, token_file, ca, "/v1/agents", AGENTS, as_json=as_json)
+
+
+def targets(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
+    """List what the agents watch: servers of PostgreSQL and hosts."""
+    _show(server, token_file, ca, "/v1/targets", TARGETS, as_json=as_json)
+
+
+def _show(
+    server: str, token_file: Path | None, ca: Path | None, path: str, columns: tuple[Column, ...], *, as_json: bool
+) -> None:
+    token = _token(token_file)
+    try:
+        items = list(Api(server, token, ca).items(path))
+    except ApiSettingsError as error:
+        fail(str(error))
+    except ApiError as error:
+        fail(str(error), FAILED)
+    if as_json:
+        typer.echo(json.dumps(items, indent=2))
+        return
+    table = Table(*(column.title for column in columns), box=None, header_style="bold")
+    for item in items:
+        # Text, not str: what a host calls itself is no markup of ours.
+        table.add_row(*(Text(_cell(column, item.get(column.field))) for column in columns))
+    Console().print(table)
+
+
+def _cell(column: Column, value: object) -> str:
+    return "" if value is None else column.write(value)
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        text = os.environ.get(VARIABLE, "")
+    else:
+        try:
+            text = file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a token'}")
+    if not text.strip():
+        fail(f"an access token is missing; set {VARIABLE} or give --token-file")
+    return text.strip()

@@ -1,0 +1,28 @@
+"""The command `pganalytics`: the list of what it can do."""
+
+from __future__ import annotations
+
+import typer
+
+from cli import client, keys, migrate, serve, tokens, version
+from cli.demo.command import demo
+
+app = typer.Typer(
+    name="pganalytics",
+    help="Watch fleets of PostgreSQL servers: run the server, ask it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("serve")(serve.serve)
+app.command("demo")(demo)
+app.command("migrate")(migrate.migrate)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tokens.app, name="token")
+app.command("agents")(client.agents)
+app.command("targets")(client.targets)
+app.command("version")(version.version)
+
+if __name__ == "__main__":
+    app()

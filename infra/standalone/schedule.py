@@ -1,0 +1,47 @@
+"""What happens by the clock, as EventBridge would have it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from infra.standalone.events import Event, FunctionContext
+from infra.standalone.queue import Queue
+
+logger = logging.getLogger(__name__)
+
+
+def schedule(maintenance: Callable[[Event, FunctionContext], Any], queue: Queue) -> BackgroundScheduler:
+    """A scheduler, not yet started: partitions at the start and every hour, a word on the queue every 5 minutes."""
+    scheduler = BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": ThreadPoolExecutor(1)},  # one thread keeps one connection to the store
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+    )
+    scheduler.add_job(
+        make_partitions, "interval", (maintenance,), id="partitions", hours=1, next_run_time=datetime.now(UTC)
+    )
+    scheduler.add_job(report, "interval", (queue,), id="report", minutes=5)
+    return scheduler
+
+
+def make_partitions(maintenance: Callable[[Event, FunctionContext], Any]) -> None:
+    """Run the maintenance; a failure is told and left to the next time, for loading makes what it misses itself."""
+    try:
+        maintenance({"task": "partitions"}, FunctionContext("maintenance"))
+    except Exception as error:  # noqa: BLE001 - the store's outage, whatever its name
+        logger.warning("maintenance failed", extra={"error": f"{type(error).__name__}: {error}"})
+
+
+def report(queue: Queue) -> None:
+    """Tell how far loading is behind, when it is."""
+    depth, dead = queue.depth(), queue.dead()
+    if depth or dead:
+        logger.warning(
+            "queue", extra={"depth": depth, "oldest_age_seconds": round(queue.oldest_age_seconds()), "dead": dead}
+        )

@@ -1,0 +1,185 @@
+"""The standalone server: HTTP, queue, loader and schedule in one process, from start to drain."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from functions.authorizer import handler as authorizer
+from functions.authorizer.keys import KeysError, load
+from functions.config import handler as config
+from functions.environment import EnvironmentVariableError, read
+from functions.ingest import door, loader
+from functions.ingest.bucket import open_bucket
+from functions.maintenance import handler as maintenance
+from functions.query import handler as query
+from functions.store import Store
+from infra.standalone import logs
+from infra.standalone.app import Functions, Gateway
+from infra.standalone.queue import Queue, QueueError
+from infra.standalone.reconcile import Reconciler, reconcile
+from infra.standalone.schedule import schedule
+from infra.standalone.schema import MigrationError, migrate_store
+from infra.standalone.settings import Settings, StartError, listen, private_folder, tls_context
+from infra.standalone.worker import Worker
+
+#: Requests that functions work on at one time; each thread keeps one connection to the store.
+_THREADS = 16
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in hand.
+
+    One log line `{"event": "listening", "url": ...}` says where, once connections are accepted; the ready file, if
+    one is asked for, then has `{"url": ..., "pid": ...}`.
+
+    Raises:
+        StartError: naming what to mend; nothing is running then.
+    """
+    os.umask(0o077)
+    os.environ.update(settings.environment)
+    logs.configure()
+    _check(settings)
+    tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    with _queue(settings) as queue, listen(settings.host, settings.port) as listening:
+        if settings.migrate:
+            _migrate(settings)
+        _serve(settings, queue, listening, tls)
+    logger.info("stopped")
+
+
+def _check(settings: Settings) -> None:
+    private_folder(settings.data_dir)
+    if settings.bucket_url.startswith("file:"):
+        private_folder(Path(urlsplit(settings.bucket_url).path))
+    _check_keys(settings.keys_file)
+    if settings.ready_file:
+        settings.ready_file.unlink(missing_ok=True)
+    try:
+        read(loader.LoaderEnvironment)
+    except EnvironmentVariableError as error:
+        raise StartError(str(error)) from error
+
+
+def _check_keys(file: Path) -> None:
+    if not file.exists():
+        raise StartError(f"the keys file {file} is missing; make one: pganalytics keys create --keys-file {file}")
+    try:
+        load(file)
+    except KeysError as error:
+        raise StartError(f"the keys file {error}") from error
+
+
+@contextmanager
+def _queue(settings: Settings) -> Iterator[Queue]:
+    try:
+        queue = Queue(settings.data_dir)
+    except QueueError as error:
+        raise StartError(str(error)) from error
+    try:
+        yield queue
+    finally:
+        queue.close()
+
+
+def _migrate(settings: Settings) -> None:
+    try:
+        before, after = migrate_store(settings.store_dsn)
+    except MigrationError as error:
+        raise StartError(str(error)) from error
+    logger.info("migrated", extra={"before": before, "after": after})
+
+
+def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
+    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
+    handlers = {"ingest": door.handler, "config": config.handler, "query": query.handler}
+    http = _http(settings, Gateway(Functions(authorizer.handler, handlers, queue.send), executor), tls)
+    worker = Worker(queue, loader.handler)
+    store = Store(settings.store_dsn, "pganalytics reconcile")
+    reconciler = Reconciler(lambda: reconcile(open_bucket(settings.bucket_url), store, queue), done=store.close)
+    scheduler = schedule(maintenance.handler, queue)
+    with _signals(http):
+        worker.start()
+        reconciler.start()
+        scheduler.start()
+        http.run([listening])
+        logger.info("draining", extra={"queued": queue.depth()})
+        deadline = time.monotonic() + settings.drain_seconds
+        scheduler.shutdown(wait=False)
+        executor.shutdown(cancel_futures=True)
+        reconciler.stop(max(0, deadline - time.monotonic()))
+        if not worker.stop(max(0, deadline - time.monotonic())):
+            logger.warning("a load was still running; it will be done again at the next start")
+
+
+class _Http(uvicorn.Server):
+    """uvicorn, that tells when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+        super().__init__(config)
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            _announce(self._settings, sockets[0])
+
+
+def _http(settings: Settings, app: Gateway, tls: ssl.SSLContext | None) -> _Http:
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # anybody may write X-Forwarded-For
+        timeout_keep_alive=75,  # an agent that sends every minute keeps its connection
+        timeout_graceful_shutdown=round(settings.drain_seconds),
+    )
+    config.load()
+    config.ssl = tls
+    return _Http(config, settings)
+
+
+def _announce(settings: Settings, listening: socket.socket) -> None:
+    host, port = listening.getsockname()[:2]
+    url = f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    if settings.ready_file:
+        scratch = settings.ready_file.with_name(f".{settings.ready_file.name}.new")
+        scratch.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        scratch.rename(settings.ready_file)  # whoever waits for it finds the whole of it
+    logger.info("listening", extra={"url": url})
+
+
+@contextmanager
+def _signals(http: uvicorn.Server) -> Iterator[None]:
+    # uvicorn raises the signals that stopped it once more when it is done: without handlers of ours beneath, the
+    # process would die there, before the loader has finished.
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        http.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,132 @@
+"""What the standalone server is told at its start, and the checks that name what to mend before anything runs."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import ssl
+import stat
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from functions.environment import variable
+from functions.ingest.bucket import open_bucket
+from infra.standalone.dsn import StoreDsn
+
+
+class StartError(Exception):
+    """The server cannot start; the message names what to mend."""
+
+
+def _is_bucket(url: str) -> str:
+    open_bucket(url)
+    return url
+
+
+class Settings(BaseModel):
+    """Everything the server needs; paths are made absolute. Port 0 is any free port."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8480
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)]
+    bucket_url: Annotated[str, AfterValidator(_is_bucket)]
+    store_dsn: StoreDsn
+    keys_file: Annotated[Path, AfterValidator(Path.absolute)]
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    plain_http: bool = False
+    migrate: bool = False
+    ready_file: Path | None = None
+    drain_seconds: Annotated[float, Field(gt=0, le=600)] = 30
+
+    @model_validator(mode="after")
+    def _no_token_in_clear(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key come together")
+        if self.tls_cert is None and not self.plain_http and not is_loopback(self.host):
+            raise ValueError(
+                f"host: on {self.host} tokens would cross the network in clear; give tls_cert and tls_key, "
+                "or plain_http if a proxy in front of this server speaks TLS"
+            )
+        return self
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_cert else "http"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that the functions read."""
+        values = {
+            "bucket_url": self.bucket_url,
+            "store_dsn": self.store_dsn.get_secret_value(),
+            "keys_file": str(self.keys_file),
+        }
+        return {variable(name): value for name, value in values.items()}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to this address stays on the machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def private_folder(path: Path) -> None:
+    """Make the folder if need be.
+
+    Raises:
+        StartError: it cannot be made, or others may enter it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise StartError(f"the folder {path}: {error.strerror}; give one that this account may write") from error
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise StartError(f"the folder {path} is open to others: chmod 700 {path}")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StartError(f"the folder {path} cannot be written by this account: chown it")
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.3 and no less.
+
+    Raises:
+        StartError: the files cannot be read, or do not belong together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    for file in (cert, key):
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise StartError(f"the TLS file {file}: {error.strerror}") from error
+    try:
+        # The empty password: a key that has one is refused, where OpenSSL would ask for it at the terminal.
+        context.load_cert_chain(cert, key, password="")
+    except ssl.SSLError as error:
+        raise StartError(
+            f"the TLS files {cert} and {key}: {error.reason or error}; expected are a certificate chain and its key, "
+            "in PEM, without a password"
+        ) from error
+    return context
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on.
+
+    Raises:
+        StartError: the address is not this machine's, or is in use.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise StartError(f"{host} port {port}: {error.strerror}; choose another host or port") from error

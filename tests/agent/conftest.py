@@ -1,0 +1,33 @@
+"""What the tests of the agent share: a token, a door to send to, batches for a spool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.settings import ServerSettings
+from agent.transports.http import ServerClient
+from tests.agent.door import Door, door
+
+TOKEN = "the-token-that-nobody-may-see"
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return file
+
+
+@pytest.fixture
+def open_door() -> Iterator[Door]:
+    """A server that takes everything, until its answer is replaced."""
+    with door() as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(open_door: Door, token_file: Path) -> ServerClient:
+    return ServerClient(ServerSettings(url=open_door.url, token_file=token_file))

@@ -1,0 +1,158 @@
+"""Whatever bytes come, decoding gives a batch or a BatchError, in little memory."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.batch import Batch
+from contracts.codec import BatchError, BatchInvalidError, BatchTooLargeError, decode, encode, inflate, sha256
+from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES
+from tests.contracts.examples import VALID, gzipped
+
+_VALID = gzipped(VALID)
+
+
+def _bomb(size: int) -> bytes:
+    """A gzip member of this many zeros, made without holding them."""
+    deflater = zlib.compressobj(1, zlib.DEFLATED, 31)
+    piece = bytes(1_000_000)
+    parts = [deflater.compress(piece) for _ in range(size // len(piece))]
+    return b"".join([*parts, deflater.compress(bytes(size % len(piece))), deflater.flush()])
+
+
+def test_what_inflates_to_the_limit_is_taken() -> None:
+    assert len(inflate(_bomb(MAX_INFLATED_BYTES))) == MAX_INFLATED_BYTES
+
+
+def test_one_byte_beyond_the_limit_is_refused() -> None:
+    with pytest.raises(BatchTooLargeError, match="more than 50000000 bytes inflated"):
+        decode(_bomb(MAX_INFLATED_BYTES + 1))
+
+
+def test_a_bomb_stops_at_the_limit() -> None:
+    bomb = _bomb(800_000_000)
+    assert len(bomb) < MAX_COMPRESSED_BYTES
+    tracemalloc.start()
+    try:
+        with pytest.raises(BatchTooLargeError):
+            decode(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.2 * MAX_INFLATED_BYTES
+
+
+def test_more_compressed_bytes_than_the_limit_are_refused_unread() -> None:
+    with pytest.raises(BatchTooLargeError, match="4000001 bytes compressed, more than 4000000"):
+        decode(bytes(MAX_COMPRESSED_BYTES + 1))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 9, 10, 18, len(_VALID) // 2, len(_VALID) - 8, len(_VALID) - 1])
+def test_a_truncated_batch_is_refused(kept: int) -> None:
+    with pytest.raises(BatchError, match="not gzip"):
+        decode(_VALID[:kept])
+
+
+def test_bytes_after_the_end_are_refused() -> None:
+    with pytest.raises(BatchError, match="3 bytes after the end"):
+        decode(_VALID + b"\0\0\0")
+
+
+def test_two_members_are_refused() -> None:
+    with pytest.raises(BatchError, match="bytes after the end"):
+        decode(_VALID + gzip.compress(b""))
+
+
+def test_a_wrong_checksum_is_refused() -> None:
+    with pytest.raises(BatchError, match="not gzip"):
+        decode(_VALID[:-8] + bytes([_VALID[-8] ^ 1]) + _VALID[-7:])
+
+
+@pytest.mark.parametrize(
+    "data", [b"{}", zlib.compress(b"{}"), b"\x1f\x8b", b"PK\x03\x04" + bytes(40)], ids=["JSON", "zlib", "magic", "zip"]
+)
+def test_what_is_not_gzip_is_refused(data: bytes) -> None:
+    with pytest.raises(BatchError, match="not gzip"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"batch",
+        b"{} {}",
+        b"{'seq': 1}",
+        b'{"seq": NaN}',
+        b'{"seq": Infinity}',
+        b'{"seq": -Infinity}',
+        b'{"agent_id": "\xff"}',
+        b'{"agent_id": "\\ud800"}',
+        b'{"seq": ' + b"9" * 5000 + b"}",
+        b"[" * 1_000_000,
+        b'{"a":' * 1_000_000,
+        "{}".encode("utf-16"),
+    ],
+    ids=lambda content: ascii(content[:20]),
+)
+def test_what_is_not_json_is_refused(content: bytes) -> None:
+    with pytest.raises(BatchError, match="not JSON"):
+        decode(gzipped(content))
+
+
+@pytest.mark.parametrize("content", [b"null", b"1", b"[]", b'"batch"', b"{}", b"[" * 150 + b"]" * 150])
+def test_json_that_is_no_batch_is_refused(content: bytes) -> None:
+    with pytest.raises(BatchInvalidError):
+        decode(gzipped(content))
+
+
+def _decodes_or_is_refused(data: bytes) -> None:
+    try:
+        batch = decode(data)
+    except BatchError as error:
+        assert str(error)
+    else:
+        assert isinstance(batch, Batch)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=300, deadline=None)
+def test_random_bytes_are_refused_and_nothing_worse(data: bytes) -> None:
+    _decodes_or_is_refused(data)
+    _decodes_or_is_refused(_VALID[:10] + data)
+    _decodes_or_is_refused(gzipped(data))
+
+
+@given(st.lists(st.tuples(st.integers(0, len(_VALID) - 1), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_a_batch_damaged_on_its_way_is_refused_and_nothing_worse(damage: list[tuple[int, int]]) -> None:
+    data = bytearray(_VALID)
+    for place, value in damage:
+        data[place] = value
+    _decodes_or_is_refused(bytes(data))
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_a_batch_with_damaged_json_is_refused_and_nothing_worse(data: st.DataObject) -> None:
+    content = bytearray(inflate(_VALID))
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(content)))
+        end = min(len(content), start + data.draw(st.integers(0, 4)))
+        content[start:end] = data.draw(st.sampled_from(_PIECES) | st.binary(max_size=4))
+    _decodes_or_is_refused(gzipped(bytes(content)))
+
+
+_PIECES = (b"null", b"true", b"-1", b"1e999", b"9" * 30, b'"\\u0000"', b"[]", b"{}", b",", b'"', b"[[", b"\\ud83d")
+
+
+def test_the_bytes_do_not_depend_on_when_they_were_made() -> None:
+    data = encode(decode(_VALID))
+    assert data[4:8] == bytes(4)  # MTIME of the gzip header (RFC 1952)
+    assert sha256(data) == sha256(encode(decode(data)))

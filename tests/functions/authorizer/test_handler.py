@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.claims import CLAIMS, Audience
+from contracts.routes import ROUTES
+from functions.authorizer.handler import handler, logger
+from functions.authorizer.keys import Keys, dump, generate, load
+from functions.authorizer.permit import permitted
+from functions.authorizer.tokens import issue
+from tests.functions.events import agent_claims, operator_claims, request
+
+DENIED = {"isAuthorized": False, "context": {}}
+
+
+@pytest.fixture(autouse=True)
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
+    file = tmp_path / "keys.json"
+    file.write_text(dump([generate()]))
+    file.chmod(0o600)
+    monkeypatch.setenv("PGANALYTICS_KEYS_FILE", str(file))
+    return load(file)
+
+
+def _ask(token: str, method: str = "GET", path: str = "/v1/config", header: str = "authorization") -> dict[str, Any]:
+    return handler(request(method, path, headers={header: f"Bearer {token}"}), None)
+
+
+@pytest.mark.parametrize("header", ["authorization", "Authorization"])
+def test_an_agent_may_read_its_configuration(keys: Keys, header: str) -> None:
+    claims = agent_claims()
+    answer = _ask(issue(claims, keys), header=header)
+    assert answer["isAuthorized"] is True
+    assert CLAIMS.validate_python(answer["context"]) == claims
+
+
+def test_audiences_do_not_open_each_others_routes(keys: Keys) -> None:
+    assert _ask(issue(operator_claims("admin"), keys)) == DENIED
+    assert _ask(issue(agent_claims(), keys), path="/v1/targets") == DENIED
+    assert _ask(issue(operator_claims("viewer"), keys), path="/v1/targets")["isAuthorized"] is True
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/unknown"), ("DELETE", "/v1/config"), ("GET", "/v1/targets/1/2")])
+def test_no_token_opens_what_is_no_route(keys: Keys, method: str, path: str) -> None:
+    assert _ask(issue(agent_claims(), keys), method, path) == DENIED
+    assert _ask(issue(operator_claims("admin"), keys), method, path) == DENIED
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Basic YTpi"},
+        {"authorization": "Bearer a.b.c"},
+        {"authorization": "Bearer \u00e9"},
+    ],
+)
+def test_a_request_without_a_token_is_denied(headers: dict[str, str]) -> None:
+    assert handler(request("GET", "/v1/config", headers=headers), None) == DENIED
+
+
+def test_two_tokens_are_none(keys: Keys) -> None:
+    token = f"Bearer {issue(agent_claims(), keys)}"
+    assert handler(request("GET", "/v1/config", headers={"authorization": f"{token},{token}"}), None) == DENIED
+    assert handler(request("GET", "/v1/config", headers={"authorization": token, "Authorization": token}), None) == DENIED
+
+
+def test_an_expired_token_is_denied(keys: Keys) -> None:
+    assert _ask(issue(agent_claims(now=int(time.time()) - 900), keys)) == DENIED
+
+
+@pytest.mark.parametrize("event", [{}, {"headers": None}, {"headers": {"authorization": 1}}, [], None])
+def test_every_error_is_a_deny(event: Any) -> None:
+    assert handler(event, None) == DENIED
+
+
+def test_without_keys_everything_is_denied(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGANALYTICS_KEYS_FILE", "/nowhere/keys.json")
+    assert _ask(issue(agent_claims(), keys)) == DENIED
+
+
+def test_without_its_environment_everything_is_denied(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGANALYTICS_KEYS_FILE")
+    assert _ask(issue(agent_claims(), keys)) == DENIED
+
+
+def test_the_log_has_the_reason_and_never_the_token(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(logger, "warning", lambda message, extra: logged.append(f"{message} {extra}"))
+    token = issue(agent_claims(now=1), keys)
+    _ask(token)
+    assert "expired" in logged[0]
+    assert not any(part in logged[0] for part in token.split("."))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
+def test_a_route_opens_to_its_audience_and_to_its_role_or_a_higher_one(route: Any) -> None:
+    path = route.path.replace("{id}", "7")
+    claims = [agent_claims(), *(operator_claims(role) for role in ("viewer", "operator", "admin"))]
+    expected = {
+        None: [True] * 4,
+        Audience.AGENT: [True, False, False, False],
+        Audience.OPERATOR: [False, *(role >= (route.role or 0) for role in (1, 2, 3))],
+    }[route.audience]
+    assert [permitted(route.method, path, each) for each in claims] == expected
+
+
+def test_no_other_method_opens_a_path() -> None:
+    known = {(route.method, route.path.replace("{id}", "7")) for route in ROUTES}
+    methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    for method, path in itertools.product(methods, {path for _, path in known}):
+        if (method, path) not in known:
+            assert not permitted(method, path, operator_claims("admin"))
+            assert not permitted(method, path, agent_claims())

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from functions.ingest.bucket import (
+    Bucket,
+    BucketUnavailableError,
+    DirectoryBucket,
+    ObjectMissingError,
+    S3Bucket,
+    open_bucket,
+)
+
+KEYS = [f"batches/v1/agent=a/dt=2026-01-0{day}/one.json.gz" for day in (1, 2)]
+
+
+@pytest.fixture(params=["directory", "s3"])
+def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
+    if request.param == "directory":
+        yield DirectoryBucket(tmp_path)
+        return
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="batches")
+        yield S3Bucket("batches", client)
+
+
+def test_what_was_made_can_be_read(bucket: Bucket) -> None:
+    assert bucket.create(KEYS[0], b"content")
+    assert bucket.read(KEYS[0], 100) == b"content"
+
+
+def test_an_object_is_never_overwritten(bucket: Bucket) -> None:
+    assert bucket.create(KEYS[0], b"first")
+    assert not bucket.create(KEYS[0], b"second")
+    assert bucket.read(KEYS[0], 100) == b"first"
+
+
+def test_no_more_is_read_than_shows_that_it_is_too_much(bucket: Bucket) -> None:
+    bucket.create(KEYS[0], b"0123456789")
+    assert bucket.read(KEYS[0], 4) == b"01234"
+
+
+def test_a_missing_object_is_named(bucket: Bucket) -> None:
+    with pytest.raises(ObjectMissingError, match="agent=a"):
+        bucket.read(KEYS[0], 100)
+
+
+def test_keys_come_in_order_and_by_prefix(bucket: Bucket) -> None:
+    for key in reversed(KEYS):
+        bucket.create(key, b"x")
+    assert list(bucket.keys("batches/v1/agent=a/")) == KEYS
+    assert list(bucket.keys("batches/v1/agent=b/")) == []
+
+
+def test_a_bucket_that_is_not_there_is_to_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BucketUnavailableError, match="Not a directory"):
+        DirectoryBucket(tmp_path / "file").create(KEYS[0], b"x")
+    with mock_aws(), pytest.raises(BucketUnavailableError, match="NoSuchBucket"):
+        S3Bucket("batches", boto3.client("s3", region_name="us-east-1")).create(KEYS[0], b"x")
+
+
+def test_a_key_never_leads_out_of_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(ObjectMissingError):
+        DirectoryBucket(folder).read("../secret", 100)
+
+
+def test_nothing_half_written_is_left_in_the_folder(tmp_path: Path) -> None:
+    DirectoryBucket(tmp_path).create(KEYS[0], b"x")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["one.json.gz"]
+
+
+@pytest.mark.parametrize("url", ["", "batches", "s3://", "s3://batches/folder", "file://host/folder", "http://x"])
+def test_a_url_that_is_no_bucket_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="a bucket is s3://name or file:///folder"):
+        open_bucket(url)
+
+
+def test_a_folder_and_a_bucket_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert isinstance(open_bucket(f"file://{tmp_path}"), DirectoryBucket)
+    assert isinstance(open_bucket("s3://batches"), S3Bucket)

@@ -1,0 +1,62 @@
+"""Maintenance runs at the start, and again; its failure is told and hurts nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.standalone.events import Event
+from infra.standalone.queue import Queue
+from infra.standalone.schedule import make_partitions, report, schedule
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    opened = Queue(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_partitions_are_made_at_the_start_and_every_hour(queue: Queue) -> None:
+    events: list[Event] = []
+    called = threading.Event()
+
+    def maintenance(event: Event, _context: object) -> dict[str, Any]:
+        events.append(event)
+        called.set()
+        return {}
+
+    scheduler = schedule(maintenance, queue)
+    scheduler.start()
+    try:
+        assert called.wait(10)
+        assert events == [{"task": "partitions"}]
+        assert scheduler.get_job("partitions").trigger.interval == timedelta(hours=1)
+    finally:
+        scheduler.shutdown()
+
+
+def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def maintenance(_event: Event, _context: object) -> dict[str, Any]:
+        raise ConnectionError("the store is away")
+
+    make_partitions(maintenance)
+    (record,) = caplog.records
+    assert (record.levelname, record.__dict__["error"]) == ("WARNING", "ConnectionError: the store is away")
+    assert record.exc_info is None
+
+
+def test_the_queue_is_told_of_only_when_something_waits(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    report(queue)
+    assert not caplog.records
+    queue.send("a")
+    report(queue)
+    (record,) = caplog.records
+    assert (record.__dict__["depth"], record.__dict__["dead"]) == (1, 0)
