@@ -91,6 +91,7 @@ class Assembler:
                 log.error("what was collected is lost: %s", error)
             else:
                 log.exception("what was collected is lost")
+            why = str(error)[:900] if isinstance(error, SpoolError) else type(error).__name__
             since = min((frame.collected_at for frame in contents.frames), default=closed_at)
             self._spool.lost(
                 Gap(
@@ -98,7 +99,7 @@ class Assembler:
                     from_at=since,
                     until_at=closed_at,
                     batches=1,
-                    detail=str(error)[:900],
+                    detail=why,
                 )
             )
             for gap in contents.gaps:

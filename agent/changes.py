@@ -38,12 +38,14 @@ class Changes:
 
     full_every_seconds: float = 3600
     _last: dict[tuple[str, str, int | None], _Last] = field(default_factory=dict)
+    _forgotten: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def forget(self) -> None:
         """After lost data: every metric's next frame is full."""
         with self._lock:
             self._last.clear()
+            self._forgotten += 1
 
     def difference(
         self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
@@ -62,13 +64,20 @@ class Changes:
         current = {cut(line): line for line in lines}
         with self._lock:
             last = self._last.get(place)
-            full = last is None or last.epoch != epoch or now - last.full_at >= self.full_every_seconds
-            self._last[place] = _Last(epoch, now if full or last is None else last.full_at, current)
-        if full or last is None:
-            return Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
-        before = last.lines
-        changed = [line for key, line in current.items() if before.get(key) != line]
-        gone = [key for key in before if key not in current]
-        return Difference(
-            Mode.CHANGED, columns_of(metric, changed), keys_of(metric, gone) if gone else None, len(lines)
-        )
+            forgotten = self._forgotten
+        if last is None or last.epoch != epoch or now - last.full_at >= self.full_every_seconds:
+            difference = Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
+            full_at = now
+        else:
+            before = last.lines
+            changed = [line for key, line in current.items() if before.get(key) != line]
+            gone = [key for key in before if key not in current]
+            difference = Difference(
+                Mode.CHANGED, columns_of(metric, changed), keys_of(metric, gone) if gone else None, len(lines)
+            )
+            full_at = last.full_at
+        # Only now: what could not be made into a frame was not said.
+        with self._lock:
+            if forgotten == self._forgotten:
+                self._last[place] = _Last(epoch, full_at, current)
+        return difference

@@ -15,7 +15,7 @@ from agent.collectors.collector import Query
 from agent.logs.errors import LogUnreadableError
 from agent.logs.follow import matching
 from agent.postgres.session import Session, SessionError
-from agent.settings import ServerSettings, Settings, TargetSettings
+from agent.settings import ServerSettings, Settings, SettingsError, TargetSettings
 from agent.transports.http import ServerClient
 from contracts.batch import Status
 from contracts.document import DatabaseSettings
@@ -52,7 +52,8 @@ def as_json(findings: list[Finding]) -> str:
 
 
 def _state(directory: Path) -> Iterator[Finding]:
-    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    # os.access says no, and raises nothing, where a folder on the way may not be searched.
+    nearest = next((path for path in (directory, *directory.parents) if os.access(path, os.F_OK)), Path("/"))
     if not os.access(nearest, os.W_OK | os.X_OK):
         yield Finding(
             "state_directory",
@@ -70,6 +71,8 @@ def _server(settings: ServerSettings | None) -> Iterator[Finding]:
         return
     try:
         answer = ServerClient(settings).request("GET", "/v1/config")
+    except SettingsError as error:
+        yield Finding("server.ca_file", str(error), "name a PEM file with the server's authority", essential=True)
     except OSError as error:
         yield Finding(
             "server.token_file",
@@ -88,7 +91,7 @@ def _server(settings: ServerSettings | None) -> Iterator[Finding]:
                 "issue a new one",
                 essential=True,
             )
-        elif answer.status >= 400:
+        elif answer.status != 200:
             yield Finding(
                 "server.url", f"{settings.url} answers {answer.status}", "see the server's log", essential=True
             )
@@ -99,8 +102,8 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
     session = Session(target.dsn)
     try:
         session.use()
-        ((version, role, is_monitor, has_statements, preloaded, counts),) = session.rows("check")
-        if int(str(version).split(".")[0].split("beta")[0]) < _OLDEST_MAJOR:
+        ((version, version_num, role, is_monitor, has_statements, preloaded, counts),) = session.rows("check")
+        if version_num // 10_000 < _OLDEST_MAJOR:
             yield Finding(
                 what, f"PostgreSQL {version} is not watched", f"upgrade to {_OLDEST_MAJOR} or newer", essential=True
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from contracts.batch import Columns
+from contracts.limits import INSTANT_MAX
 from contracts.metrics import Metric, Type
 
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
@@ -69,14 +71,23 @@ def _instant(value: bytes) -> int | None:
     if value.endswith(b"infinity"):
         return None
     # The session's time zone is UTC and its datestyle ISO.
-    since = datetime.fromisoformat(value.decode()) - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    try:
+        since = datetime.fromisoformat(value.decode()) - _EPOCH
+    except (ValueError, OverflowError):
+        return None  # before the year 1 or after 9999
+    instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return instant if 0 <= instant <= INSTANT_MAX else None
+
+
+def _float(value: bytes) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 _CONVERT: dict[Type, Callable[[bytes], Any]] = {
     Type.BIGINT: int,
     Type.OID: int,
-    Type.FLOAT: float,
+    Type.FLOAT: _float,
     Type.TEXT: _text,
     Type.BOOLEAN: lambda value: value == b"t",
     Type.TIMESTAMP: _instant,

@@ -42,10 +42,10 @@ class Agent:
             raise SettingsError("server: where to send is missing; add [server] with url and token_file")
         self._outbox = Outbox()
         self._changes = Changes()
+        self._server = ServerClient(settings.server)
         self._spool = Spool(
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
         )
-        self._server = ServerClient(settings.server)
         self._targets = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
         self._schedule = Schedule(self._targets, self._outbox)
         self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
@@ -82,6 +82,7 @@ class Agent:
         self._sender.stop()
         for target in self._targets:
             target.close()
+        self._spool.close()
 
     def _apply(self, document: Document) -> None:
         self._changes.full_every_seconds = document.full_every_seconds

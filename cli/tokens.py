@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import Annotated, Literal, Literal
+from typing import Annotated, Literal
 
 import typer
 from pydantic import ValidationError

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from contracts.limits import BIGINT_MAX, BIGINT_MIN, MAX_ROWS, MAX_RUNS, MAX_SEQ, OID_MAX
+from contracts.limits import BIGINT_MAX, BIGINT_MIN, INSTANT_MAX, MAX_ROWS, MAX_RUNS, MAX_SEQ, OID_MAX
 from contracts.metrics import CATALOGUE, Column, Metric, Scope, Type
 from contracts.names import HOST_TARGET, AgentId, StreamId, TargetName
 
 #: Microseconds since 1970-01-01 UTC, up to the year 9999.
-Instant = Annotated[int, Field(strict=True, ge=0, le=253_402_300_799_999_999)]
+Instant = Annotated[int, Field(strict=True, ge=0, le=INSTANT_MAX)]
 Duration = Annotated[int, Field(strict=True, ge=0, le=BIGINT_MAX)]
 Count = Annotated[int, Field(strict=True, ge=0, le=BIGINT_MAX)]
 Oid = Annotated[int, Field(strict=True, ge=0, le=OID_MAX)]
@@ -40,7 +40,7 @@ _PYTHON_TYPES: dict[Type, frozenset[type]] = {
 _RANGES: dict[Type, tuple[int, int]] = {
     Type.BIGINT: (BIGINT_MIN, BIGINT_MAX),
     Type.OID: (0, OID_MAX),
-    Type.TIMESTAMP: (0, 253_402_300_799_999_999),
+    Type.TIMESTAMP: (0, INSTANT_MAX),
 }
 
 

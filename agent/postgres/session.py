@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -13,6 +16,9 @@ from psycopg.rows import TupleRow
 
 from agent.postgres.queries import query
 from contracts.batch import Status
+
+#: How long after statement_timeout the server's answer is waited for.
+_GRACE_SECONDS = 5.0
 
 #: What bounds a connection from this end: statement_timeout cannot reach one whose other end is gone.
 _DEADLINES: dict[str, str | int] = {
@@ -120,12 +126,13 @@ class Session:
     @contextmanager
     def _asking(self, name: str) -> Iterator[psycopg.Connection[TupleRow]]:
         if name in self.refused:
-            raise self.refused[name]
+            # Raised anew each time, the same error would grow a longer traceback each time.
+            raise self.refused[name].with_traceback(None)
         self.use(self.database)
         if self._connection is None:
             raise SessionError(Status.ERROR, "there is no connection")
         try:
-            with _translated():
+            with _translated(), _deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS):
                 yield self._connection
         except SessionError as error:
             if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
@@ -158,6 +165,32 @@ _STATUS: dict[str, Status] = {
     "42883": Status.UNSUPPORTED,  # undefined function
     "0A000": Status.UNSUPPORTED,
 }
+
+
+@contextmanager
+def _deadline(connection: psycopg.Connection[TupleRow], seconds: float) -> Iterator[None]:
+    """Cut the connection if it takes longer: a stopped server, or a pooler, answers TCP and nothing else."""
+    cut = threading.Event()
+
+    def give_up() -> None:
+        cut.set()
+        # Not close(): it belongs to the thread that waits, which now reads the end of the stream.
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+    descriptor = connection.fileno()
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except psycopg.Error as error:
+        if cut.is_set():
+            message = f"no answer within {seconds:g} s, the connection is given up"
+            raise SessionError(Status.TIMEOUT, message) from error
+        raise
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 -- Privileges: none. Cost: negligible.
 select
     pg_catalog.current_setting('server_version') as server_version,
+    pg_catalog.current_setting('server_version_num')::int as server_version_num,
     current_user as role_name,
     pg_catalog.pg_has_role('pg_monitor', 'USAGE') as is_monitor,
     exists (select from pg_catalog.pg_extension where extname = 'pg_stat_statements') as has_statements,

@@ -26,6 +26,7 @@ class Outcome:
     detail: str | None = None
     sqlstate: str | None = None
     mark: tuple[str, str] | None = None
+    rows_available: int | None = None
 
 
 def record(outbox: Outbox, metric: Metric, target: str, datid: int | None, work: Callable[[int], Outcome]) -> None:
@@ -50,6 +51,7 @@ def record(outbox: Outbox, metric: Metric, target: str, datid: int | None, work:
         status=outcome.status or (Status.OK if outcome.rows else Status.EMPTY),
         sqlstate=outcome.sqlstate,
         rows=outcome.rows,
+        rows_available=outcome.rows_available,
         detail=outcome.detail,
     )
     outbox.put(run, outcome.frame, outcome.mark)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from agent.changes import Changes
 from agent.collectors.catalogue import COLLECTORS
@@ -23,6 +26,8 @@ from contracts.batch import Frame, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import Metric, Scope
 
+log = logging.getLogger(__name__)
+
 #: What one reading of a log takes at most; what is left comes with the next.
 _LOG_ROWS, _LOG_BYTES = 5_000, 4_000_000
 
@@ -39,7 +44,7 @@ class ServerTarget:
         self._cluster = Session(settings.dsn)
         self._roving = Session(settings.dsn)
         self._databases = DatabaseSettings()
-        self._mark = Mark.model_validate_json(mark) if mark else None
+        self._mark = _mark(mark) if mark else None
         self._follower: LogFollower | None = None
         self._dialect: Dialect | None = None
 
@@ -77,11 +82,15 @@ class ServerTarget:
     def _in_each_database(self, metric: Metric) -> None:
         try:
             self._roving.use()
-            databases = chosen(self._roving.databases(), self._databases)
+            taken = chosen(self._roving.databases(), self._databases)
         except SessionError as error:
             failure = error
             record(self._outbox, metric, self.name, None, lambda _: _raise(failure))
             return
+        databases = taken[: self._databases.at_most]
+        if not databases or len(databases) < len(taken):
+            # Only what is not as usual leaves a run of the server's own: each database leaves one.
+            record(self._outbox, metric, self.name, None, lambda _: _left_out(len(databases), len(taken)))
         # The one that the session is in comes first: one connection fewer to make.
         for database in sorted(databases, key=lambda each: each.name != self._roving.database):
             work = partial(self._query, metric, self._roving, database)
@@ -147,15 +156,29 @@ class ServerTarget:
         return [path for pattern in map(Path, patterns) for path in matching(pattern.parent, pattern.name)]
 
 
+def _mark(text: str) -> Mark | None:
+    try:
+        return Mark.model_validate_json(text)
+    except ValidationError:
+        log.warning("a log's mark is not of this version's making: the log is read from its end")
+        return None
+
+
 def chosen(databases: list[Database], settings: DatabaseSettings) -> list[Database]:
-    """Those that the patterns take, in the order of their names, up to the cap."""
-    taken = [
+    """Those that the patterns take, in the order of their names."""
+    return [
         database
         for database in databases
         if any(fnmatchcase(database.name, pattern) for pattern in settings.include)
         and not any(fnmatchcase(database.name, pattern) for pattern in settings.exclude)
     ]
-    return taken[: settings.at_most]
+
+
+def _left_out(visited: int, taken: int) -> Outcome:
+    if not taken:
+        return Outcome(0, status=Status.EMPTY, detail="databases.include and exclude leave no database to look into")
+    detail = f"databases.at_most leaves {taken - visited} of {taken} databases out"
+    return Outcome(visited, status=Status.TRUNCATED, detail=detail, rows_available=taken)
 
 
 def _raise(error: SessionError) -> Outcome:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
@@ -63,7 +63,7 @@ def demo(
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     # SIGTERM and a closed terminal end the demo as Ctrl-C does: through every `finally`.
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -135,7 +135,7 @@ def _pgbench(running: Lab, transactions: int) -> int:
     return int(said[1])
 
 
-def _wait(running: Lab, condition: Any) -> bool:
+def _wait(running: Lab, condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + _ARRIVAL_SECONDS
     while time.monotonic() < deadline:
         running.check()

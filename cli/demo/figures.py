@@ -49,7 +49,9 @@ _BASELINE = """
 """
 
 _RATES = """
-    select d.collected_at, sum(d.xact_commit) / extract(epoch from d.collected_at - min(d.since_at)) as commits_per_second
+    select
+        d.collected_at,
+        sum(d.xact_commit) / extract(epoch from d.collected_at - min(d.since_at)) as commits_per_second
     from delta.database_stats(%(target)s, now() - interval '2 minutes', now()) d
     where d.datid <> 0 and d.xact_commit is not null
     group by d.collected_at

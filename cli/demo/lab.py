@@ -30,9 +30,9 @@ _DOCUMENT = {
     "metrics": {
         name: {"every_seconds": 2}
         for name in (
-            "host_cpu host_memory host_load host_disk host_network host_filesystem database_stats table_stats "
-            "index_stats relation database log_event"
-        ).split()
+            *("database", "database_stats", "index_stats", "log_event", "relation", "table_stats"),
+            *("host_cpu", "host_disk", "host_filesystem", "host_load", "host_memory", "host_network"),
+        )
     },
 }
 
@@ -134,7 +134,9 @@ def _save_document(store: EmbeddedPostgres) -> None:
         connection.execute(
             """
             insert into store.document (scope, version, body, sha256, author, comment)
-            values ('fleet', 1, %(body)s::text::jsonb, sha256(convert_to(%(body)s::text, 'UTF8')), 'demo', 'quick enough to look at')
+            values (
+                'fleet', 1, %(body)s::text::jsonb, sha256(convert_to(%(body)s::text, 'UTF8')), 'demo', 'quick'
+            )
             """,
             {"body": body},
         )

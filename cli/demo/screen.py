@@ -29,7 +29,8 @@ def _head(figures: Figures, lab: Lab) -> Panel:
         text.append("waiting for the first batch")
     else:
         text.append(
-            f"agent {fleet['agent_version']}, configuration version {fleet['config_version']} {fleet['config_state']}   "
+            f"agent {fleet['agent_version']}, "
+            f"configuration version {fleet['config_version']} {fleet['config_state']}   "
             f"{fleet['batches']} batches loaded, {fleet['quarantined']} quarantined, "
             f"{fleet['troubled_runs']} collector runs in trouble"
         )

@@ -49,7 +49,10 @@ HOST_MEMORY = Metric(
         gauge("available_bytes", "What new programs can have without swapping (MemAvailable)."),
         gauge("free_bytes", "Memory that nothing uses."),
         gauge("buffers_bytes", "Buffers of block devices."),
-        gauge("cached_bytes", "Page cache; shared memory, and so PostgreSQL's buffers, are part of it and of shared_bytes."),
+        gauge(
+            "cached_bytes",
+            "Page cache; shared memory, and so PostgreSQL's buffers, are part of it and of shared_bytes.",
+        ),
         gauge("shared_bytes", "Shared memory and tmpfs."),
         gauge("dirty_bytes", "Waiting to be written to disk."),
         gauge("swap_total_bytes", "Swap space."),

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _READY_SECONDS = 30.0
 
@@ -133,7 +134,7 @@ class EmbeddedPostgres:
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs (`initdb`, `pgbench`, `psql`) to its end, as the servers' account."""
-        done = subprocess.run(
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [binaries() / program, *arguments],
             capture_output=True,
             text=True,
@@ -212,7 +213,7 @@ def _flags(options: Mapping[str, str]) -> Sequence[str]:
     return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
 
-def _as_account() -> dict[str, int | list[int]]:
+def _as_account() -> dict[str, Any]:
     account = _account()
     if account is None:
         return {}

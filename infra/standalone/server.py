@@ -69,7 +69,7 @@ def _check(settings: Settings) -> None:
         private_folder(Path(urlsplit(settings.bucket_url).path))
     _check_keys(settings.keys_file)
     if settings.ready_file:
-        settings.ready_file.unlink(missing_ok=True)
+        _check_ready_file(settings.ready_file)
     try:
         read(loader.LoaderEnvironment)
     except EnvironmentVariableError as error:
@@ -77,12 +77,22 @@ def _check(settings: Settings) -> None:
 
 
 def _check_keys(file: Path) -> None:
-    if not file.exists():
-        raise StartError(f"the keys file {file} is missing; make one: pganalytics keys create --keys-file {file}")
     try:
         load(file)
     except KeysError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            mend = f"make one: pganalytics keys create --keys-file {file}"
+            raise StartError(f"the keys file {file} is missing; {mend}") from error
         raise StartError(f"the keys file {error}") from error
+
+
+def _check_ready_file(file: Path) -> None:
+    # What the server before wrote there must not be taken for ours.
+    try:
+        file.unlink(missing_ok=True)
+        file.with_name(f".{file.name}.new").touch()
+    except OSError as error:
+        raise StartError(f"the ready file {file}: {error.strerror}") from error
 
 
 @contextmanager

@@ -129,4 +129,6 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address, family=family, backlog=2048)
     except OSError as error:
-        raise StartError(f"{host} port {port}: {error.strerror}; choose another host or port") from error
+        # socket.create_server adds the address to the text; the numbers of getaddrinfo are its own.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise StartError(f"{host} port {port}: {reason}; choose another host or port") from error

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from agent import spool as module
+from agent import spool as spooling
 from agent.spool import Spool
 
 #: What one child puts before it ends by itself.
@@ -87,7 +87,7 @@ def forked(work: Callable[[], None]) -> int:
 def at_random(folder: Path, run: int) -> None:
     def work() -> None:
         # kill -9 spares the page cache: without waiting for the disk more happens before each death.
-        os.fsync = lambda _: None
+        os.fsync = lambda fd: None  # noqa: ARG005 - its own name
         spool = Spool(folder / "spool", 10**9, 10**6)
         sent, promised = Promises(folder / "sent"), Promises(folder / "promised")
 
@@ -124,6 +124,7 @@ def at_step(folder: Path, step: int, *, before: bool) -> bool:
 
             return changed
 
+        module: Any = spooling
         module.write, module.sync = dying(module.write), dying(module.sync)
         Path.rename, Path.unlink = dying(Path.rename), dying(Path.unlink)  # type: ignore[method-assign]
         spool = Spool(folder / "spool", 10**9, 10**6)

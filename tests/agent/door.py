@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -56,10 +57,9 @@ class _Server(ThreadingHTTPServer):
     context: ssl.SSLContext | None = None
 
     def finish_request(self, request: object, client_address: object) -> None:
-        try:
+        # A client that refuses our certificate goes away in the middle.
+        with contextlib.suppress(OSError, ssl.SSLError):
             super().finish_request(request, client_address)  # type: ignore[arg-type]
-        except (OSError, ssl.SSLError):
-            pass  # a client that refuses our certificate goes away in the middle
 
     def get_request(self) -> tuple[object, object]:  # type: ignore[override]
         connection, address = super().get_request()

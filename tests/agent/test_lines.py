@@ -34,7 +34,7 @@ METRIC = Metric(
 
 
 def _one(column: str, value: bytes) -> Any:
-    cells = {name: b"\\N" for name in METRIC.names} | {column: value}
+    cells = dict.fromkeys(METRIC.names, b"\\N") | {column: value}
     (found,) = columns_of(METRIC, [b"\t".join(cells.values())])[column]
     return found
 

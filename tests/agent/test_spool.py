@@ -196,17 +196,17 @@ def test_a_step_that_fails_is_a_spool_error_and_no_place_is_used_twice(
         with monkeypatch.context() as patch:
             left = turn
 
-            def failing(*arguments: object, real: Callable[..., object]) -> object:
+            where: object = Path if step == "rename" else module
+            real: Callable[..., object] = getattr(where, step)
+
+            def failing(*arguments: object, real: Callable[..., object] = real) -> object:
                 nonlocal left
                 left -= 1
                 if left < 0:
                     raise OSError(5, "Input/output error")
                 return real(*arguments)
 
-            real: Callable[..., object] = Path.rename if step == "rename" else getattr(module, step)
-            patch.setattr(
-                *((Path, "rename") if step == "rename" else (module, step)), lambda *each: failing(*each, real=real)
-            )
+            patch.setattr(where, step, failing)
             if left < 2:
                 with pytest.raises(SpoolError, match="Input/output error"):
                     put(spool, f"lost {turn}".encode())

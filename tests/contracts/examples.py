@@ -140,7 +140,9 @@ _CATALOGUE_FAULTS = (
     _framed("changed, of what does not", host({"load_1m": [1]}, mode="changed"), "mode: host_load always travels"),
     _framed("gone in a full frame", frame({"datid": [1]}, gone={"datid": [2]}), "gone: only a changed frame has"),
     _framed("gone without its key", frame({"datid": [1]}, mode="changed", gone={}), "gone.datid: a key of"),
-    _framed("gone with a value", frame({"datid": [1]}, mode="changed", gone={"datid": [2], "conflicts": [1]}), "gone.c"),
+    _framed(
+        "gone with a value", frame({"datid": [1]}, mode="changed", gone={"datid": [2], "conflicts": [1]}), "gone.c"
+    ),
     _framed("gone with a null", frame({"datid": [1]}, mode="changed", gone={"datid": [None]}), "gone.datid: a key can"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import tracemalloc
 import zlib
@@ -113,12 +114,8 @@ def test_json_that_is_no_batch_is_refused(content: bytes) -> None:
 
 
 def _decodes_or_is_refused(data: bytes) -> None:
-    try:
-        batch = decode(data)
-    except BatchError as error:
-        assert str(error)
-    else:
-        assert isinstance(batch, Batch)
+    with contextlib.suppress(BatchError):
+        assert isinstance(decode(data), Batch)
 
 
 @given(st.binary(max_size=200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -17,7 +18,7 @@ _BYTES_BUT_NO_SIZE = {("log_event", "position")}
 every_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 
 
-def _places(wrong: list[tuple[Metric, object]]) -> list[str]:
+def _places(wrong: Sequence[tuple[Metric, object]]) -> list[str]:
     return [f"{metric.name}: {column}" for metric, column in wrong]
 
 
@@ -68,7 +69,7 @@ def test_intervals_are_seconds_up_to_a_day(metric: Metric) -> None:
 @every_metric
 def test_helps_are_sentences(metric: Metric) -> None:
     helps = [metric.help, *(column.help for column in metric.columns)]
-    assert all(help[0] == help[0].strip() and help.endswith((".", ")")) and "\n" not in help for help in helps)
+    assert all(each[0] == each[0].strip() and each.endswith((".", ")")) and "\n" not in each for each in helps)
 
 
 @every_metric
@@ -95,7 +96,8 @@ def test_a_names_ending_is_its_unit(ending: str, unit: str) -> None:
     wrong = [
         (metric, column.name)
         for metric, column in COLUMNS
-        if column.name.endswith(ending) != (column.unit == unit) and (metric.name, column.name) not in _BYTES_BUT_NO_SIZE
+        if column.name.endswith(ending) != (column.unit == unit)
+        and (metric.name, column.name) not in _BYTES_BUT_NO_SIZE
     ]
     assert _places(wrong) == []
 

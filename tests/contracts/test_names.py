@@ -46,7 +46,9 @@ def test_names_that_are_safe_everywhere_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "A", "a b", "a/b", "-a", "a-", ".a", "..", "a.", "a\n", "é", "a" * 65, "a\0", "a=b", "a%2fb"], ids=ascii
+    "name",
+    ["", "A", "a b", "a/b", "-a", "a-", ".a", "..", "a.", "a\n", "é", "a" * 65, "a\0", "a=b", "a%2fb"],
+    ids=ascii,
 )
 def test_other_names_are_refused(name: str) -> None:
     for adapter in _NAMES:

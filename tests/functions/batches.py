@@ -26,7 +26,9 @@ def now_us() -> int:
 def columns(metric: Metric, rows: int = 3, step: int = 0) -> Columns:
     """Columns of that many rows; each step further, every counter is one higher."""
     return {
-        column.name: [_value(column.type, column.name, row, step if column.kind is Kind.COUNTER else 0) for row in range(rows)]
+        column.name: [
+            _value(column.type, column.name, row, step if column.kind is Kind.COUNTER else 0) for row in range(rows)
+        ]
         for column in metric.columns
     }
 

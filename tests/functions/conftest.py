@@ -28,7 +28,7 @@ def store_template(server: EmbeddedPostgres) -> str:
     """The name of a database with the store's schema, for others to be made from."""
     name = "store_template"
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name}")  # type: ignore[call-overload]
+        connection.execute(f"create database {name}")
     migrate(server.dsn(name))
     return name
 
@@ -38,9 +38,9 @@ def store_dsn(server: EmbeddedPostgres, store_template: str) -> Iterator[str]:
     """An empty store of this test's own."""
     name = f"store_{next(_numbers)}"
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {store_template}")  # type: ignore[call-overload]
+        connection.execute(f"create database {name} template {store_template}")
         yield server.dsn(name)
-        connection.execute(f"drop database {name} with (force)")  # type: ignore[call-overload]
+        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

@@ -21,7 +21,14 @@ def agent_claims(sub: str = "agent-1", *, now: int | None = None) -> AgentClaims
 def operator_claims(role: Any = "viewer", *, now: int | None = None) -> OperatorClaims:
     at = int(time.time()) if now is None else now
     return OperatorClaims(
-        iss="pganalytics", exp=at + 900, nbf=at, iat=at, jti="0123456789abcdef", aud=Audience.OPERATOR, sub="ann", scope=role
+        iss="pganalytics",
+        exp=at + 900,
+        nbf=at,
+        iat=at,
+        jti="0123456789abcdef",
+        aud=Audience.OPERATOR,
+        sub="ann",
+        scope=role,
     )
 
 
@@ -66,14 +73,14 @@ def request(
 
 
 def upload(data: bytes, *, agent: str = "agent-1", media_type: str = "application/gzip") -> dict[str, Any]:
-    return request(
-        "POST", "/v1/batches", claims=agent_claims(agent), headers={"content-type": media_type}, body=data
-    )
+    return request("POST", "/v1/batches", claims=agent_claims(agent), headers={"content-type": media_type}, body=data)
 
 
 def notification(*keys: str) -> str:
     """What S3 puts into the queue for new objects."""
-    return json.dumps({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": quote(key)}}} for key in keys]})
+    return json.dumps(
+        {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": quote(key)}}} for key in keys]}
+    )
 
 
 def messages(*bodies: str) -> dict[str, Any]:

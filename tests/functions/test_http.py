@@ -24,7 +24,7 @@ class Number(BaseModel):
 def _meets(api: Any, meeting: threading.Barrier) -> Any:
     """An API whose one route lets another request come between its beginning and its answer."""
 
-    @api.get("/where/<name>")
+    @api.get("/where/<name>")  # type: ignore[untyped-decorator]
     def where(name: str) -> dict[str, str]:
         meeting.wait(10)
         return {"argument": name, "path": api.current_event.path}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.claims import CLAIMS, Audience
+from contracts.claims import CLAIMS, AgentClaims, Audience, OperatorClaims
 from contracts.routes import ROUTES
 from functions.authorizer.handler import handler, logger
 from functions.authorizer.keys import Keys, dump, generate, load
@@ -45,7 +45,9 @@ def test_audiences_do_not_open_each_others_routes(keys: Keys) -> None:
     assert _ask(issue(operator_claims("viewer"), keys), path="/v1/targets")["isAuthorized"] is True
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/unknown"), ("DELETE", "/v1/config"), ("GET", "/v1/targets/1/2")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/unknown"), ("DELETE", "/v1/config"), ("GET", "/v1/targets/1/2")]
+)
 def test_no_token_opens_what_is_no_route(keys: Keys, method: str, path: str) -> None:
     assert _ask(issue(agent_claims(), keys), method, path) == DENIED
     assert _ask(issue(operator_claims("admin"), keys), method, path) == DENIED
@@ -69,7 +71,9 @@ def test_a_request_without_a_token_is_denied(headers: dict[str, str]) -> None:
 def test_two_tokens_are_none(keys: Keys) -> None:
     token = f"Bearer {issue(agent_claims(), keys)}"
     assert handler(request("GET", "/v1/config", headers={"authorization": f"{token},{token}"}), None) == DENIED
-    assert handler(request("GET", "/v1/config", headers={"authorization": token, "Authorization": token}), None) == DENIED
+    assert (
+        handler(request("GET", "/v1/config", headers={"authorization": token, "Authorization": token}), None) == DENIED
+    )
 
 
 def test_an_expired_token_is_denied(keys: Keys) -> None:
@@ -103,7 +107,10 @@ def test_the_log_has_the_reason_and_never_the_token(keys: Keys, monkeypatch: pyt
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
 def test_a_route_opens_to_its_audience_and_to_its_role_or_a_higher_one(route: Any) -> None:
     path = route.path.replace("{id}", "7")
-    claims = [agent_claims(), *(operator_claims(role) for role in ("viewer", "operator", "admin"))]
+    claims: list[AgentClaims | OperatorClaims] = [
+        agent_claims(),
+        *(operator_claims(role) for role in ("viewer", "operator", "admin")),
+    ]
     expected = {
         None: [True] * 4,
         Audience.AGENT: [True, False, False, False],

@@ -76,7 +76,14 @@ def test_if_none_match_is_a_list_of_tags(header: str | None, same: bool) -> None
 
 def test_the_tag_is_of_the_version_and_of_the_content() -> None:
     one = VersionedDocument(version=1)
-    tags = {answer(each).etag for each in (one, VersionedDocument(version=2), VersionedDocument(version=1, document=Document(pull_every_seconds=61)))}
+    tags = {
+        answer(each).etag
+        for each in (
+            one,
+            VersionedDocument(version=2),
+            VersionedDocument(version=1, document=Document(pull_every_seconds=61)),
+        )
+    }
     assert len(tags) == 3
     assert answer(one) == answer(VersionedDocument(version=1))
     assert answer(one).etag.startswith('"1-')

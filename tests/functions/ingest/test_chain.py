@@ -66,7 +66,7 @@ def test_what_goes_in_by_the_door_comes_out_as_rows(queue: str, connection: Conn
     found = connection.execute("select stream_id, seq, rows, object_key from store.ledger order by seq").fetchall()
     assert found == [(each.stream_id, each.seq, each.rows, packed(each)[0]) for each in sent]
     for metric in METRICS:
-        row = connection.execute(f"select count(*) from metric.{metric.name}").fetchone()  # type: ignore[call-overload]
+        row = connection.execute(f"select count(*) from metric.{metric.name}").fetchone()
         assert row == (3 * (3 if metric.key else 1),), metric.name
 
 

@@ -46,7 +46,12 @@ def test_a_batch_sent_twice_is_stored_once_and_accepted_twice(bucket_folder: Pat
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"", "empty"), (b"not gzip", "not gzip"), (gzip.compress(b"not json"), "not JSON"), (packed(batch())[1][:-9], "gzip")],
+    [
+        (b"", "empty"),
+        (b"not gzip", "not gzip"),
+        (gzip.compress(b"not json"), "not JSON"),
+        (packed(batch())[1][:-9], "gzip"),
+    ],
 )
 def test_what_is_no_batch_is_a_bad_request(data: bytes, reason: str, bucket_folder: Path) -> None:
     status, detail = _refused(upload(data), bucket_folder)

@@ -45,7 +45,15 @@ def _one(connection: Connection, query: Any) -> Any:
 
 def _counts(connection: Connection) -> dict[str, int]:
     tables = [f"metric.{metric.name}" for metric in METRICS]
-    tables += ["store.ledger", "store.agent", "store.target", "store.runs", "store.frames", "store.gaps", "store.quarantine"]
+    tables += [
+        "store.ledger",
+        "store.agent",
+        "store.target",
+        "store.runs",
+        "store.frames",
+        "store.gaps",
+        "store.quarantine",
+    ]
     return {table: _one(connection, f"select count(*) from {table}") for table in tables}
 
 
@@ -100,7 +108,10 @@ def test_poison_does_not_hold_its_neighbours(bucket: DirectoryBucket, connection
     bucket.create(poison, data[:-20])
     assert _deliver(good[0], poison, good[1]) == []
     assert _one(connection, "select count(*) from store.ledger") == 2
-    assert _one(connection, "select agent_id, reason from store.quarantine") == (AGENT, "not gzip: the data ends too early")
+    assert _one(connection, "select agent_id, reason from store.quarantine") == (
+        AGENT,
+        "not gzip: the data ends too early",
+    )
 
 
 def test_a_batch_under_a_strange_key_goes_to_quarantine(bucket: DirectoryBucket, connection: Connection) -> None:
@@ -132,7 +143,9 @@ def test_a_store_that_is_down_is_a_failure_and_nothing_is_lost(
 
 def test_a_connection_that_broke_is_made_anew(bucket: DirectoryBucket, connection: Connection) -> None:
     assert _deliver(_put(bucket, batch(0))) == []
-    connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pganalytics ingest'")
+    connection.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pganalytics ingest'"
+    )
     assert _deliver(_put(bucket, batch(1))) == []
 
 
@@ -152,10 +165,14 @@ def test_a_batch_closed_before_the_retention_leaves_a_gap_and_makes_no_old_parti
     assert _deliver(_put(bucket, batch(sent_at=sent_at))) == []
     found = _counts(connection)
     assert (found["store.ledger"], found["store.gaps"], found["store.runs"], found["metric.host_cpu"]) == (1, 1, 0, 0)
-    assert _one(
-        connection,
-        "select count(distinct right(relname, 8)) from pg_class where relnamespace = 'partition'::regnamespace and relkind = 'r'",
-    ) == 1
+    assert (
+        _one(
+            connection,
+            "select count(distinct right(relname, 8)) from pg_class "
+            "where relnamespace = 'partition'::regnamespace and relkind = 'r'",
+        )
+        == 1
+    )
 
 
 def test_frames_of_several_days_find_partitions(bucket: DirectoryBucket, connection: Connection) -> None:

@@ -20,7 +20,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 import urllib3
+from typer.testing import CliRunner
 
+from cli.main import app
 from contracts.batch import Batch, Frame, Run, Status
 from contracts.codec import encode
 from infra.database.migrate import migrate
@@ -98,6 +100,17 @@ def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     )
 
 
+def make_keys(file: Path) -> None:
+    _here("keys", "create", "--keys-file", file)
+
+
+def _here(*arguments: str | Path) -> str:
+    # In this process, for a process of its own takes a second.
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PGANALYTICS_")}
     return {**kept, "COLUMNS": "200", **given}
@@ -150,9 +163,8 @@ class Serving:
         return self.folder / "keys.json"
 
     def token(self, *whom: str) -> str:
-        made = command("token", "issue", "--keys-file", self.keys_file, *(whom or ("--agent", "db-1")))
-        assert made.returncode == 0, made.stderr
-        return made.stdout.strip()
+        made = _here("token", "issue", "--keys-file", self.keys_file, *(whom or ("--agent", "db-1")))
+        return made.strip()
 
     def post(self, data: bytes, token: str, ca: Path | None = None) -> urllib3.BaseHTTPResponse:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/gzip"}
@@ -192,7 +204,7 @@ def serving(folder: Path, dsn: str, *arguments: str | Path) -> Iterator[Serving]
     folder.mkdir(exist_ok=True)
     keys = folder / "keys.json"
     if not keys.exists():
-        assert command("keys", "create", "--keys-file", keys).returncode == 0
+        make_keys(keys)
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "cli.main", "serve", "--port", "0", "--data-dir", folder / "data"),

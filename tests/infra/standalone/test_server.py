@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,7 +19,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
-from tests.infra.standalone.serving import Serving, batch, command, connected, loaded, new_store, serving, until
+from tests.infra.standalone.serving import (
+    Serving,
+    batch,
+    command,
+    connected,
+    loaded,
+    make_keys,
+    new_store,
+    serving,
+    until,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -119,6 +130,22 @@ def test_every_function_answers(running: Serving) -> None:
 
 def test_partitions_are_made_at_the_start(running: Serving, store: str) -> None:
     assert running.log("partitions")["made"] > 0
+
+
+def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(running: Serving) -> None:
+    token = running.token()
+    assert running.post(b"x" * 7_000_000, token).status == 413
+    assert running.post(batch(), token).status == 202
+
+
+def test_many_agents_at_once(running: Serving, store: str) -> None:
+    """The first requests of a process come together, too."""
+    agents = [f"db-{number}" for number in range(24)]
+    tokens = {agent: running.token("--agent", agent) for agent in agents}
+    with ThreadPoolExecutor(len(agents)) as senders:
+        sent = [senders.submit(running.post, batch(agent_id=agent), tokens[agent]) for agent in agents]
+        assert {each.result().status for each in sent} == {202}
+    until(lambda: loaded(store) == len(agents))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -260,7 +287,7 @@ def _serve(folder: Path, *arguments: str | Path, **environment: str) -> _Ended:
     """A server that does not start."""
     keys = folder / "keys.json"
     if not keys.exists():
-        command("keys", "create", "--keys-file", keys)
+        make_keys(keys)
     told = ("--port", "0", "--data-dir", folder / "data", "--keys-file", keys, *arguments)
     done = command("serve", *told, **{"PGANALYTICS_STORE_DSN": "host=127.0.0.1 port=1", **environment})
     return _Ended(done.returncode, done.stderr)
@@ -274,7 +301,7 @@ def test_a_missing_keys_file_is_named_with_the_command_that_makes_it(tmp_path: P
 
 def test_a_keys_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
-    command("keys", "create", "--keys-file", keys)
+    make_keys(keys)
     keys.chmod(0o644)
     ended = _serve(tmp_path)
     assert ended.code == 2
@@ -330,6 +357,7 @@ def test_tls_files_that_do_not_belong_together_are_named(tmp_path: Path, certifi
         (("--host", "0.0.0.0"), "tls_cert and tls_key, or plain_http"),
         (("--tls-cert", "c"), "tls_cert and tls_key come together"),
         (("--bucket-url", "ftp://x"), "--bucket-url: a bucket is s3://name or file:///folder"),
+        (("--ready-file", "/nonexistent/ready"), "the ready file /nonexistent/ready: No such file or directory"),
         (("--port", "70000"), "--port: "),
         (("--store-dsn-file", "/nonexistent"), "--store-dsn-file /nonexistent: No such file or directory"),
     ],
