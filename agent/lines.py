@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,12 +11,16 @@ from typing import Any
 
 from contracts.batch import Columns
 from contracts.limits import INSTANT_MAX
+from contracts.limits import INSTANT_MAX
 from contracts.metrics import Metric, Type
 
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 _ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _NULL = b"\\N"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: What PostgreSQL writes and `datetime` does not know: infinity, years before Christ, years of more than four digits.
+_BEYOND = re.compile(rb"infinity$| BC$|^\d{5,}-")
 
 
 class ShapeError(Exception):
@@ -68,20 +73,21 @@ def _text(value: bytes) -> str:
 
 
 def _instant(value: bytes) -> int | None:
-    if value.endswith(b"infinity"):
-        return None
-    # The session's time zone is UTC and its datestyle ISO.
+    # The session's time zone is UTC and its datestyle ISO. Infinity, years before 1970 (a clock that was wrong) and
+    # after 9999 are not what a frame can hold: one such value must not cost the whole batch.
     try:
         since = datetime.fromisoformat(value.decode()) - _EPOCH
-    except (ValueError, OverflowError):
-        return None  # before the year 1 or after 9999
-    instant = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return instant if 0 <= instant <= INSTANT_MAX else None
+    except ValueError:
+        if not _BEYOND.search(value):
+            raise
+        return None
+    at = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return at if 0 <= at <= INSTANT_MAX else None
 
 
 def _float(value: bytes) -> float | None:
     number = float(value)
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) else None  # JSON has no others
 
 
 _CONVERT: dict[Type, Callable[[bytes], Any]] = {

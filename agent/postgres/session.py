@@ -64,6 +64,7 @@ class Session:
     refused: dict[str, SessionError] = field(default_factory=dict)
     _connection: psycopg.Connection[TupleRow] | None = None
     _major: int = 0
+    _limited_to_ms: int = 0
 
     @property
     def database(self) -> str | None:
@@ -77,6 +78,9 @@ class Session:
             SessionError: the server cannot be reached or refuses the connection.
         """
         if self._connection is not None and not self._connection.broken and database in {None, self.database}:
+            if self._limited_to_ms != self.statement_timeout_ms:
+                with _translated():
+                    self._set_up(self._connection)
             return
         self.close()
         with _translated():
@@ -85,14 +89,18 @@ class Session:
                 settings["dbname"] = database
             connection = psycopg.connect("", autocommit=True, prepare_threshold=2, **settings)  # type: ignore[arg-type]
             try:
-                row = connection.execute(
-                    query("session", 0), {"statement_timeout_ms": self.statement_timeout_ms}
-                ).fetchone()
-            except psycopg.Error:
+                self._set_up(connection)
+            except (psycopg.Error, SessionError):
                 connection.close()
                 raise
             self._connection = connection
-            self._major = int(row[-1]) // 10_000 if row else 0
+
+    def _set_up(self, connection: psycopg.Connection[TupleRow]) -> None:
+        limit_ms = self.statement_timeout_ms
+        with _deadline(connection, limit_ms / 1000 + _GRACE_SECONDS):
+            row = connection.execute(query("session", 0), {"statement_timeout_ms": limit_ms}).fetchone()
+        self._major = int(row[-1]) // 10_000 if row else 0
+        self._limited_to_ms = limit_ms
 
     def close(self) -> None:
         """Give the connection up; the next use makes another."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.lines import ShapeError, columns_of, key_of, keys_of
 from contracts.batch import Frame
-from contracts.metrics import Metric, Scope, Type
+from contracts.metrics import DATABASE_STATS, Metric, Scope, Type
 from contracts.metrics.model import gauge, instant, label
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.contracts.strategies import texts
@@ -195,11 +195,5 @@ def test_random_texts_survive_copy(server: EmbeddedPostgres, found: list[str]) -
 def test_what_lines_become_is_a_frame() -> None:
     """The agent does not check what it made of lines: what they become must be right from the start."""
     line = b"\t".join([b"5", *[b"\\N"] * 28])
-    columns = columns_of(_database_stats(), [line])
+    columns = columns_of(DATABASE_STATS, [line])
     assert Frame(metric="database_stats", target="main", collected_at=1, epoch=1, columns=columns).rows == 1
-
-
-def _database_stats() -> Metric:
-    from contracts.metrics import DATABASE_STATS
-
-    return DATABASE_STATS

@@ -9,18 +9,16 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from contracts.batch import Batch, Clock, Columns, Config, ConfigState, Frame, Gap, GapReason, Mode, Run, Status
-from contracts.limits import BIGINT_MAX, BIGINT_MIN, OID_MAX
+from contracts.limits import BIGINT_MAX, BIGINT_MIN, INSTANT_MAX, MAX_SEQ, OID_MAX
 from contracts.metrics import METRICS, Metric, Scope, Type
 from contracts.names import HOST_TARGET
-
-LAST_INSTANT = 253_402_300_799_999_999
 
 #: All that PostgreSQL and JSON can both hold: any character except NUL and lone surrogates.
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 bigints = st.sampled_from([BIGINT_MIN, -1, 0, BIGINT_MAX]) | st.integers(BIGINT_MIN, BIGINT_MAX)
 counts = st.sampled_from([0, 1, BIGINT_MAX]) | st.integers(0, BIGINT_MAX)
 oids = st.sampled_from([0, 1, OID_MAX]) | st.integers(0, OID_MAX)
-instants = st.sampled_from([0, LAST_INSTANT]) | st.integers(0, LAST_INSTANT)
+instants = st.sampled_from([0, INSTANT_MAX]) | st.integers(0, INSTANT_MAX)
 floats = st.sampled_from([0.0, -sys.float_info.max, sys.float_info.min]) | st.floats(
     allow_nan=False, allow_infinity=False
 )
@@ -104,7 +102,7 @@ gaps: st.SearchStrategy[Gap] = st.builds(
 )
 
 stream_ids: st.SearchStrategy[UUID] = st.uuids()
-seqs = st.sampled_from([0, 1, 10**12 - 1]) | st.integers(0, 10**12 - 1)
+seqs = st.sampled_from([0, 1, MAX_SEQ]) | st.integers(0, MAX_SEQ)
 
 batches: st.SearchStrategy[Batch] = st.builds(
     Batch,

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from contracts.batch import Batch
 from contracts.codec import decode, encode, sha256
+from contracts.limits import INSTANT_MAX
 from contracts.objects import PREFIX, BatchKey, agent_prefix, key_of, parse_key
 from tests.contracts import examples
-from tests.contracts.strategies import LAST_INSTANT, batches, names, seqs, stream_ids
+from tests.contracts.strategies import batches, names, seqs, stream_ids
 
 KEY = "batches/v1/agent=db-117/dt=2025-10-09/3f2a5f64-5717-4562-b3fc-2c963f66afa6-000000000007-0123456789abcdef.json.gz"
 
@@ -60,7 +61,7 @@ def test_a_stream_has_one_name_however_it_is_written() -> None:
         (0, "1970-01-01"),
         (86_399_999_999, "1970-01-01"),
         (86_400_000_000, "1970-01-02"),
-        (LAST_INSTANT, "9999-12-31"),
+        (INSTANT_MAX, "9999-12-31"),
     ],
 )
 def test_the_day_is_that_of_utc(sent_at: int, day: str) -> None:

@@ -1,0 +1,97 @@
+"""Promises of the SQL files: the right variant, the catalogue's columns, runnable as they stand in psql."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from agent.collectors.catalogue import COLLECTORS
+from agent.collectors.collector import Query
+from agent.lines import columns_of
+from agent.postgres.queries import names, query
+from agent.postgres.session import Session
+from contracts.batch import Frame
+from contracts.metrics import METRICS, Metric, Scope
+from infra.standalone.embedded import EmbeddedPostgres
+
+FILES = sorted(
+    Path(str(file)) for file in resources.files("agent.queries").iterdir() if Path(str(file)).suffix == ".sql"
+)
+QUERIED = [collector.metric for collector in COLLECTORS if isinstance(collector, Query)]
+
+
+@pytest.fixture(scope="module")
+def session(server: EmbeddedPostgres) -> Iterator[Session]:
+    with closing(Session(server.dsn())) as session:
+        server.run("psql", "-qd", server.dsn(), "-c", "create table queried (id int primary key, t text)")
+        yield session
+        server.run("psql", "-qd", server.dsn(), "-c", "drop table queried")
+
+
+@pytest.mark.parametrize(
+    ("name", "major", "file"),
+    [
+        ("table_stats", 14, "table_stats.sql"),
+        ("table_stats", 15, "table_stats.sql"),
+        ("table_stats", 16, "table_stats.pg16.sql"),
+        ("table_stats", 17, "table_stats.pg16.sql"),
+        ("table_stats", 18, "table_stats.pg18.sql"),
+        ("table_stats", 25, "table_stats.pg18.sql"),
+        ("database_stats", 17, "database_stats.sql"),
+        ("database_stats", 18, "database_stats.pg18.sql"),
+    ],
+)
+def test_the_newest_variant_that_is_not_above_the_server_is_chosen(name: str, major: int, file: str) -> None:
+    assert query(name, major) == resources.files("agent.queries").joinpath(file).read_text()
+
+
+def test_a_query_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        query("no_such_query", 18)
+
+
+def test_every_collector_has_its_query_for_the_oldest_server() -> None:
+    assert all(query(metric.name, 14) for metric in QUERIED)
+
+
+def test_every_metric_has_exactly_one_collector() -> None:
+    assert sorted(collector.metric.name for collector in COLLECTORS) == sorted(metric.name for metric in METRICS)
+
+
+@pytest.mark.parametrize("metric", QUERIED, ids=lambda metric: metric.name)
+def test_a_query_answers_exactly_the_columns_of_the_catalogue(session: Session, metric: Metric) -> None:
+    lines = session.lines(metric.name)
+    columns = columns_of(metric, lines)
+    assert lines
+    # The contract checks each column's type.
+    datid = 1 if metric.scope is Scope.DATABASE else None
+    epoch = 1 if metric.counters else None
+    Frame(metric=metric.name, target="a", datid=datid, collected_at=1, epoch=epoch, columns=columns)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if "%(" not in file.read_text()], ids=lambda file: file.stem)
+def test_a_file_runs_in_psql_and_its_variants_answer_the_same_number_of_columns(
+    server: EmbeddedPostgres, session: Session, file: Path
+) -> None:
+    done = server.run("psql", "-XqAtd", server.dsn(), "-v", "ON_ERROR_STOP=1", "-c", file.read_text())
+    metric = next((metric for metric in QUERIED if metric.name == file.name.split(".")[0]), None)
+    if metric is not None:
+        columns_of(metric, done.stdout.encode().splitlines())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_file_opens_with_its_purpose_privileges_and_cost(file: Path) -> None:
+    text = file.read_text()
+    comment = [line for line in text.splitlines() if line.startswith("--")]
+    assert text.startswith("-- ")
+    assert any("Privileges: " in line and "Cost: " in line for line in comment)
+    assert text.count(";") == 1, "one query a file"
+    assert text.endswith(";\n")
+
+
+def test_every_file_is_a_query_that_is_found() -> None:
+    assert {file.name.split(".")[0] for file in FILES} == set(names())
