@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from contracts.batch import Columns
-from contracts.limits import INSTANT_MAX
 from contracts.limits import INSTANT_MAX
 from contracts.metrics import Metric, Type
 

@@ -75,7 +75,8 @@ class Api:
         except ValueError:
             body = None
         if answer.status != 200:
-            detail = body.get("detail") if isinstance(body, dict) else None
+            # `message` is what a gateway says before any function of ours is asked.
+            detail = (body.get("detail") or body.get("message")) if isinstance(body, dict) else None
             raise ApiError(f"{self._server} answered {answer.status} {detail or answer.reason or ''}".rstrip())
         if not isinstance(body, dict) or not isinstance(body.get("items"), list):
             raise ApiError(f"{self._server}{path} is not a list of pgAnalytics; is that its URL?")

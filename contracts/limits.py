@@ -23,6 +23,3 @@ OID_MAX = 2**32 - 1
 
 #: The last microsecond of the year 9999, counted from 1970: the last that Python's datetime knows.
 INSTANT_MAX = 253_402_300_799_999_999
-
-#: The last microsecond of the year 9999, since 1970-01-01 UTC.
-INSTANT_MAX = 253_402_300_799_999_999

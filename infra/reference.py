@@ -54,13 +54,14 @@ def _metrics() -> str:
         "",
         "| metric | scope | every | travels | what |",
         "|---|---|---|---|---|",
-        *(
-            f"| [{m.name}](#{m.name}) | {m.scope} | {m.every_seconds} s | {'changed' if m.changes else 'full'} | {m.help} |"
-            for m in METRICS
-        ),
+        *(f"| [{m.name}](#{m.name}) | {m.scope} | {m.every_seconds} s | {_travels(m)} | {m.help} |" for m in METRICS),
         "",
     ]
     return "\n".join([*lines, *(line for metric in METRICS for line in _metric(metric))])
+
+
+def _travels(metric: Metric) -> str:
+    return "changed" if metric.changes else "full"
 
 
 def _metric(metric: Metric) -> Iterator[str]:
@@ -93,7 +94,7 @@ def _keys(schema: dict[str, Any], root: dict[str, Any], prefix: str) -> Iterator
             yield f"| `{shown}` | {found.get('type', '')} | {default} | {_allowed(found)} |"
 
 
-def _resolved(schema: Any, root: dict[str, Any]) -> dict[str, Any]:
+def _resolved(schema: object, root: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(schema, dict):
         return {}
     for option in schema.get("anyOf", []):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +26,26 @@ def server() -> Iterator[EmbeddedPostgres]:
     }
     with embedded_postgres(settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def store_template(server: EmbeddedPostgres) -> str:
+    """The name of a database with the store's schema, for others to be made from."""
+    name = "store_template"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    migrate(server.dsn(name))
+    return name
+
+
+@pytest.fixture
+def store_dsn(server: EmbeddedPostgres, store_template: str) -> Iterator[str]:
+    """An empty store of this test's own."""
+    name = f"store_{next(_numbers)}"
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {store_template}")
+        yield server.dsn(name)
+        connection.execute(f"drop database {name} with (force)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,8 @@
 """The HTTP API on one machine: an ASGI application in the place of API Gateway.
 
-Each request becomes an event, goes through the authorizer where its route says so, and then to its function. Answers
-are those of API Gateway, in problem details: 401 without an Authorization header, 403 where the authorizer denies.
+Each request becomes an event, goes through the authorizer where its route says so, and then to its function. As with
+API Gateway, no Authorization header is a 401 and the authorizer's denial a 403. Errors are problem details, but for
+that denial.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ MAX_IN_FLIGHT = 200
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+class _DeniedError(Exception):
+    """The authorizer said no."""
 
 
 class _RefusedError(Exception):
@@ -81,6 +86,8 @@ class Gateway:
             answer = await self._answer(request)
         except ClientDisconnect:
             return
+        except _DeniedError:
+            answer = _denial()
         except _RefusedError as refused:
             answer = _problem(refused.status, refused.detail, refused.headers)
         except Exception:
@@ -114,12 +121,7 @@ class Gateway:
         context = FunctionContext("authorizer")
         answer = await self._call(lambda: self._functions.authorizer(authorizer_event(asked, route), context))
         if answer.get("isAuthorized") is not True:
-            # The header tells this denial from a function's own 403.
-            raise _RefusedError(
-                HTTPStatus.FORBIDDEN,
-                "the token is not good for this route, or no longer good",
-                WWW_Authenticate='Bearer error="invalid_token"',
-            )
+            raise _DeniedError
         caller: Mapping[str, Any] = answer.get("context") or {}
         return caller
 
@@ -204,6 +206,14 @@ def _response(answer: Mapping[str, Any]) -> Response:
     for cookie in answer.get("cookies") or ():
         response.headers.append("Set-Cookie", cookie)
     return response
+
+
+def _denial() -> Response:
+    # In API Gateway's shape, and not in problem details: those are a function's refusal of this very batch, after
+    # which an agent sets the batch aside. A token that has expired must not cost a batch.
+    content = json.dumps({"message": "the token is not good for this route, or no longer good"})
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    return Response(content, HTTPStatus.FORBIDDEN, headers, media_type="application/json")
 
 
 def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,6 @@ from functions.ingest import door, loader
 from functions.maintenance import handler as maintenance
 from functions.query import handler as query
 from functions.store import Connection, Store
-from infra.database.migrate import migrate
-from infra.standalone.embedded import EmbeddedPostgres
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def store_template(server: EmbeddedPostgres) -> str:
-    """The name of a database with the store's schema, for others to be made from."""
-    name = "store_template"
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    migrate(server.dsn(name))
-    return name
-
-
-@pytest.fixture
-def store_dsn(server: EmbeddedPostgres, store_template: str) -> Iterator[str]:
-    """An empty store of this test's own."""
-    name = f"store_{next(_numbers)}"
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {store_template}")
-        yield server.dsn(name)
-        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from agent.settings import ServerSettings
+from agent.transports.http import ServerClient
+from agent.transports.outcome import Delivered, Later, Rejected
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.infra.standalone.serving import (
     Serving,
@@ -111,6 +114,19 @@ def test_tokens_open_what_they_say_and_nothing_else(running: Serving) -> None:
     answer = running.request("GET", "/v1/agents", headers={"Authorization": f"Bearer {running.token()}"})
     assert answer.status == 403
     assert running.request("GET", "/v1/version").status == 200
+
+
+def test_a_token_that_is_no_longer_good_costs_the_agent_no_batch(running: Serving, store: str, tmp_path: Path) -> None:
+    """The agent's own client: what it is told of its token, it does not take for a fault of the batch."""
+    token_file = tmp_path / "token"
+    client = ServerClient(ServerSettings(url=running.url, token_file=token_file))
+    data, token = batch(), running.token()
+    token_file.write_text(f"{token}x")
+    assert isinstance(client.send(data), Later)
+    token_file.write_text(token)
+    assert isinstance(client.send(batch(agent_id="db-2")), Rejected)
+    assert isinstance(client.send(data), Delivered)
+    until(lambda: loaded(store) == 1)
 
 
 def test_every_function_answers(running: Serving) -> None:

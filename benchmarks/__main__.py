@@ -1,0 +1,20 @@
+"""`make bench`: runs the benchmarks, or those that are named (`make bench ARGS=cycle`)."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import cycle, load
+
+BENCHMARKS = {"cycle": cycle.main, "load": load.main}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or BENCHMARKS:
+        if name not in BENCHMARKS:
+            sys.exit(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()

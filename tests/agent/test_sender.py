@@ -1,0 +1,177 @@
+"""Promises of the sender: oldest first, patient, never stuck, and what is refused goes aside once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import sender as module
+from agent.sender import Sender
+from agent.spool import Entry, Spool
+from agent.transports.http import ServerClient
+from agent.transports.outcome import Delivered, Later, Outcome, Rejected
+from contracts.batch import GapReason
+from tests.agent.conftest import TOKEN
+from tests.agent.door import Answer, Asked, Door, problem
+from tests.agent.polling import until
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "spool", 10**9, 3600)
+    yield spool
+    spool.close()
+
+
+def put(spool: Spool, content: bytes) -> Entry:
+    return spool.put(lambda *_: content, time.time_ns() // 1000, {})
+
+
+class Script:
+    """A transport that answers as written, and then takes everything."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.sent: list[bytes] = []
+
+    def send(self, data: bytes) -> Outcome:
+        self.sent.append(data)
+        return self.outcomes.pop(0) if self.outcomes else Delivered()
+
+
+def test_what_is_delivered_leaves_the_spool_oldest_first(spool: Spool, client: ServerClient, open_door: Door) -> None:
+    for number in range(5):
+        put(spool, b"%d" % number)
+    sender = Sender(spool, client, lambda: None)
+    sender.start()
+    until(lambda: not spool.entries())
+    put(spool, b"5")
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert [asked.body for asked in open_door.asked] == [b"%d" % number for number in range(6)]
+    assert not sender.is_alive()
+
+
+def test_a_batch_is_sent_again_until_it_is_taken(
+    spool: Spool, client: ServerClient, open_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_SECONDS", 0.001)
+    answers = [Answer(503), Answer(401), Answer(500)]
+    open_door.answer = lambda _: answers.pop() if answers else Answer(202)
+    put(spool, b"first")
+    put(spool, b"second")
+    sender = Sender(spool, client, lambda: None)
+    sender.start()
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert [asked.body for asked in open_door.asked] == [b"first"] * 4 + [b"second"]
+
+
+def test_a_refused_batch_goes_aside_with_the_answer_and_the_next_one_goes_on(
+    spool: Spool, client: ServerClient, open_door: Door, tmp_path: Path
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        return problem(422, "frames: no") if asked.body == b"bad" else Answer(202)
+
+    open_door.answer = answer
+    bad = put(spool, b"bad")
+    put(spool, b"good")
+    told: list[str] = []
+    sender = Sender(spool, client, lambda: told.append("rejected"))
+    sender.start()
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert [asked.body for asked in open_door.asked] == [b"bad", b"good"]
+    aside = tmp_path / "spool" / "rejected"
+    assert (aside / bad.path.name).read_bytes() == b"bad"
+    (beside,) = aside.glob("*.answer.json")
+    assert json.loads(beside.read_bytes()) == {"status": 422, "detail": "frames: no"}
+    assert [gap.reason for gap in spool._state.gaps] == [GapReason.REJECTED]
+    assert told == ["rejected"]
+
+
+def test_pauses_grow_with_full_jitter_up_to_a_bound_and_begin_anew_after_success(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceilings: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        assert low == 0
+        ceilings.append(high)
+        return high
+
+    monkeypatch.setattr(module.random, "uniform", uniform)
+    entry = put(spool, b"x")
+    sender = Sender(spool, Script(*[Later("away")] * 12, Delivered(), Later("away")), lambda: None)
+    pauses = [sender.send(entry) for _ in range(12)]
+    assert pauses == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300]
+    assert sender.send(entry) == 0
+    assert sender.send(put(spool, b"y")) == 2
+
+
+def test_the_time_that_the_server_asks_for_is_waited_at_least(spool: Spool) -> None:
+    sender = Sender(spool, Script(Later("busy", 60.0)), lambda: None)
+    assert 60 <= sender.send(put(spool, b"x")) <= 62
+
+
+def test_a_batch_dropped_to_make_room_in_the_meantime_stops_nothing(spool: Spool) -> None:
+    transport = Script()
+    entry = put(spool, b"x")
+    entry.path.unlink()
+    assert Sender(spool, transport, lambda: None).send(entry) == 0
+    assert transport.sent == []
+
+
+def test_a_disk_that_fails_does_not_end_the_sender(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_SECONDS", 0.001)
+    failures = iter([OSError(28, "No space left on device"), PermissionError(13, "Permission denied")])
+    reject = spool.reject
+
+    def failing(entry: Entry, answer: dict[str, object]) -> None:
+        for error in failures:
+            raise error
+        reject(entry, answer)
+
+    monkeypatch.setattr(spool, "reject", failing)
+    put(spool, b"bad")
+    put(spool, b"good")
+    transport = Script(*[Rejected(422, "no")] * 3)
+    sender = Sender(spool, transport, lambda: None)
+    sender.start()
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert transport.sent == [b"bad", b"bad", b"bad", b"good"]
+
+
+def test_a_token_that_cannot_be_used_does_not_end_the_sender_and_is_not_logged(
+    spool: Spool,
+    client: ServerClient,
+    token_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "_FIRST_SECONDS", 0.001)
+    token_file.write_text(f"{TOKEN}\nx\n")
+    put(spool, b"x")
+    sender = Sender(spool, client, lambda: None)
+    sender.start()
+    until(lambda: "not delivered" in caplog.text)
+    token_file.write_text(TOKEN)
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert TOKEN not in caplog.text
+
+
+def test_the_end_does_not_wait_for_a_pause(spool: Spool) -> None:
+    transport = Script(Later("away", 3600.0))
+    put(spool, b"x")
+    sender = Sender(spool, transport, lambda: None)
+    sender.start()
+    until(lambda: transport.sent)
+    sender.stop()
+    assert not sender.is_alive()
+    assert len(spool.entries()) == 1
