@@ -20,15 +20,18 @@ class SettingsError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ServerSettings(_Section):
     """The server's HTTP door, and the file that holds the access token."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
+    """Address of the server; http:// on this host only."""
     token_file: Path
+    """File that holds the access token; read anew for each request."""
     ca_file: Path | None = None
+    """Certificates (PEM) that the server's must come from; null: those of the system."""
 
     @model_validator(mode="after")
     def _no_token_in_the_clear(self) -> ServerSettings:
@@ -48,13 +51,16 @@ class SpoolSettings(_Section):
     """How much may wait on this host's disk for the server."""
 
     max_bytes: Annotated[int, Field(ge=1_000_000)] = 1_000_000_000
+    """Bytes that may wait; beyond that the oldest data is dropped."""
     max_age_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 72
+    """What has waited longer is dropped."""
 
 
 class LogSettings(_Section):
     """Where the server's log is, if the agent is to read it."""
 
     files: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Absolute paths, with patterns (`*`, `?`, `[`) in the file's name only."""
 
     @field_validator("files")
     @classmethod
@@ -69,8 +75,11 @@ class TargetSettings(_Section):
     """One PostgreSQL server."""
 
     name: TargetName
+    """What this server goes by; `host` stands for the host itself."""
     dsn: str = ""
+    """libpq's connection string, without a password."""
     log: LogSettings | None = None
+    """The server's log; null: it is not read."""
 
     @field_validator("name")
     @classmethod
@@ -95,13 +104,16 @@ class HostSettings(_Section):
     """Whether this host is watched, too; off where the agent watches servers from elsewhere."""
 
     enabled: bool = True
+    """Whether the host's metrics are collected."""
 
 
 class Settings(_Section):
     """All of agent.toml."""
 
     agent_id: AgentId
+    """What this agent goes by; no other agent may have the same."""
     state_directory: Path = Path("/var/lib/pganalytics-agent")
+    """Folder of the spool and of the last configuration."""
     server: ServerSettings | None = None
     spool: SpoolSettings = SpoolSettings()
     host: HostSettings = HostSettings()

@@ -6,17 +6,18 @@ encoding all rows with json and zlib, as a monitor does that knows no better.
 
 from __future__ import annotations
 
+import gzip
 import json
-import resource
 import statistics
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 import psutil
 import psycopg
+from psycopg import sql
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -57,17 +58,20 @@ def main() -> None:
         target = ServerTarget(TargetSettings(name="main", dsn=server.dsn("bench")), changes, outbox, None)
         target.apply(Document(databases=DatabaseSettings(include=("bench",)), statement_timeout_ms=60_000))
         full, changed, rss = [], [], []
+        target.collect(_COLLECTORS[0])  # connects
+        outbox.take()
         for cycle in track(range(_CYCLES), "cycles", console=console):
             if cycle % 20 == 0:
                 changes.forget()
-                full.append(_measured(server, lambda: _cycle(target, outbox)))
+                full.append(_measured(_backend_of(target), lambda: _cycle(target, outbox)))
             else:
                 _touch(server)
-                changed.append(_measured(server, lambda: _cycle(target, outbox)))
+                changed.append(_measured(_backend_of(target), lambda: _cycle(target, outbox)))
             rss.append(psutil.Process().memory_info().rss)
         target.close()
         with psycopg.connect(server.dsn("bench"), autocommit=True) as connection:
-            reference = [_measured(server, lambda: _views(connection), "reference") for _ in range(10)]
+            pid = connection.info.backend_pid
+            reference = [_measured(pid, lambda: _views(connection)) for _ in range(10)]
     _print(
         console, {"full": full[1:], "changed, 20 % touched": changed[1:], "reference: views, json, zlib": reference[1:]}
     )
@@ -103,52 +107,50 @@ def _touch(server: EmbeddedPostgres) -> None:
         )
 
 
-def _cycle(target: ServerTarget, outbox: Outbox) -> tuple[int, int]:
+def _cycle(target: ServerTarget, outbox: Outbox) -> bytes:
     for collector in _COLLECTORS:
         target.collect(collector)
     contents = outbox.take()
-    batch = Batch.model_construct(
-        schema_=1,
-        agent_id="bench",
-        stream_id=uuid4(),
-        seq=0,
-        sent_at=time.time_ns() // 1000,
-        agent_version="0",
-        frames=contents.frames,
-        runs=contents.runs,
+    return encode(
+        Batch.model_construct(
+            schema_=1,
+            agent_id="bench",
+            stream_id=uuid4(),
+            seq=0,
+            sent_at=time.time_ns() // 1000,
+            agent_version="0",
+            frames=contents.frames,
+            runs=contents.runs,
+        )
     )
-    return len(batch.model_dump_json(by_alias=True, exclude_none=True)), len(encode(batch))
 
 
-def _views(connection: psycopg.Connection) -> tuple[int, int]:
+def _views(connection: psycopg.Connection) -> bytes:
     found = {}
     for view in _REFERENCE:
-        cursor = connection.execute(f"select * from {view}")
+        cursor = connection.execute(sql.SQL("select * from {}").format(sql.Identifier(view)))
         names = [column.name for column in cursor.description or ()]
         found[view] = [dict(zip(names, row, strict=True)) for row in cursor]
-    raw = json.dumps(found, default=str).encode()
-    return len(raw), len(zlib.compress(raw, 6))
+    return gzip.compress(json.dumps(found, default=str).encode(), 6)
 
 
-def _measured(server: EmbeddedPostgres, work: Callable[[], tuple[int, int]], kind: str = "agent") -> Cost:
-    backend = _backend_seconds(server, kind)
-    own = resource.getrusage(resource.RUSAGE_THREAD)
-    raw, sent = work()
-    after = resource.getrusage(resource.RUSAGE_THREAD)
-    seconds = after.ru_utime + after.ru_stime - own.ru_utime - own.ru_stime
-    # The batch is encoded twice to have its size before compression; the second time is not the agent's.
-    return Cost(seconds * 1000, (_backend_seconds(server, kind) - backend) * 1000, raw, sent)
+def _measured(backend_pid: int, work: Callable[[], bytes]) -> Cost:
+    backend, own = _cpu_seconds(backend_pid), time.thread_time()
+    sent = work()
+    agent_ms = (time.thread_time() - own) * 1000
+    return Cost(agent_ms, (_cpu_seconds(backend_pid) - backend) * 1000, len(gzip.decompress(sent)), len(sent))
 
 
-def _backend_seconds(server: EmbeddedPostgres, kind: str) -> float:
-    # The agent's one session and the reference's are the only backends that outlive a cycle.
-    found = 0.0
-    for child in psutil.Process(server.pid).children():
-        command = " ".join(child.cmdline())
-        if " bench " in command and kind:
-            times = child.cpu_times()
-            found += times.user + times.system
-    return found
+def _backend_of(target: ServerTarget) -> int:
+    connection = target._roving._connection  # noqa: SLF001 - nobody but a benchmark asks
+    if connection is None:
+        raise RuntimeError("the target is not connected")
+    return connection.info.backend_pid
+
+
+def _cpu_seconds(pid: int) -> float:
+    # In nanoseconds, where the times of /proc/PID/stat are in hundredths of a second.
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 def _print(console: Console, costs: dict[str, list[Cost]]) -> None:
@@ -172,8 +174,7 @@ def _print(console: Console, costs: dict[str, list[Cost]]) -> None:
 def _medians(costs: list[Cost]) -> Cost:
     return Cost(
         statistics.median(cost.agent_ms for cost in costs),
-        # The kernel counts a backend's time in hundredths of a second: the mean tells more than the median.
-        statistics.mean(cost.backend_ms for cost in costs),
+        statistics.median(cost.backend_ms for cost in costs),
         int(statistics.median(cost.raw_bytes for cost in costs)),
         int(statistics.median(cost.sent_bytes for cost in costs)),
     )

@@ -159,13 +159,13 @@ def _check_columns(metric: Metric, found: Columns, declared: tuple[Column, ...],
 
 
 def _check_values(type_: Type, values: list[Any], place: str) -> None:
-    expected = _PYTHON_TYPES[type_]
-    if not expected.issuperset(map(type, values)):
+    expected, found = _PYTHON_TYPES[type_], set(map(type, values))
+    if not found <= expected:
         row = next(row for row, value in enumerate(values) if type(value) not in expected)
         raise ValueError(f"{place}[{row}]: {type_} expected, {type(values[row]).__name__} found")
     if type_ in _RANGES:
         low, high = _RANGES[type_]
-        numbers = [value for value in values if value is not None]
+        numbers = [value for value in values if value is not None] if type(None) in found else values
         if numbers and (min(numbers) < low or max(numbers) > high):
             row = next(row for row, value in enumerate(values) if value is not None and not low <= value <= high)
             raise ValueError(f"{place}[{row}]: {values[row]} is outside {type_}")

@@ -76,7 +76,7 @@ def _metric(metric: Metric) -> Iterator[str]:
 
 def _model(title: str, first: str, model: type[BaseModel]) -> str:
     schema = model.model_json_schema()
-    lines = [f"# {title}", _GENERATED, first, "", "| key | type | default | allowed |", "|---|---|---|---|"]
+    lines = [f"# {title}", _GENERATED, first, "", "| key | type | default | allowed | what |", "|---|---|---|---|---|"]
     return "\n".join([*lines, *_keys(schema, schema, ""), ""])
 
 
@@ -90,13 +90,16 @@ def _keys(schema: dict[str, Any], root: dict[str, Any], prefix: str) -> Iterator
         elif "properties" in inner:
             yield from _keys(inner, root, f"{shown}[]." if found["type"] == "array" else f"{shown}.NAME.")
         else:
+            if "description" not in each:
+                raise ValueError(f"{shown}: its meaning is missing; write a docstring below the field")
             default = "required" if name in required else f"`{json.dumps(found.get('default', each.get('default')))}`"
-            yield f"| `{shown}` | {found.get('type', '')} | {default} | {_allowed(found)} |"
+            yield f"| `{shown}` | {found.get('type', '')} | {default} | {_allowed(found)} | {each['description']} |"
 
 
 def _resolved(schema: object, root: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(schema, dict):
         return {}
+    # A model that may be null, or a value that may be: what it is when it is not.
     for option in schema.get("anyOf", []):
         if option != {"type": "null"}:
             return {**_resolved(option, root), **({"default": schema["default"]} if "default" in schema else {})}
@@ -110,6 +113,7 @@ def _allowed(schema: dict[str, Any]) -> str:
     parts = [f"from {schema['minimum']}"] if "minimum" in schema else []
     parts += [f"more than {schema['exclusiveMinimum']}"] if "exclusiveMinimum" in schema else []
     parts += [f"to {schema['maximum']}"] if "maximum" in schema else []
+    parts += [f"at least {schema['minItems']}"] if "minItems" in schema else []
     parts += [f"`{schema['pattern']}`".replace("|", "\\|")] if "pattern" in schema else []
     return ", ".join(parts)
 

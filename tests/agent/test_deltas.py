@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -115,7 +116,7 @@ def test_a_changed_frame_has_no_row_that_did_not_change_and_no_key_that_was_not_
 def _deltas_of_readings(history: list[Reading]) -> Deltas:
     """What is true: between two readings of one epoch, of each key that both have."""
     deltas: Deltas = defaultdict(int)
-    for before, after in zip(history, history[1:], strict=False):
+    for before, after in pairwise(history):
         if before.epoch == after.epoch:
             for key in before.rows.keys() & after.rows.keys():
                 _add(deltas, key, after.epoch, before.rows[key][0], after.rows[key][0])

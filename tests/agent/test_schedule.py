@@ -79,6 +79,7 @@ def jobs(schedule: Schedule) -> dict[str, Job]:
 def test_there_is_a_job_for_each_collector_and_target(make: Make) -> None:
     schedule = make(Fake("a"), Fake("b"))
     schedule.apply(Document())
+    schedule._scheduler.start(paused=True)
     found = jobs(schedule)
     assert set(found) == {"a/cluster", "a/database", "b/cluster", "b/database"}
     for job in found.values():

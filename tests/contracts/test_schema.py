@@ -17,7 +17,7 @@ from contracts.schema import batch_schema, document_schema
 from tests.contracts.examples import FAULTS, VALID, Fault
 from tests.contracts.strategies import batches
 
-BATCH = Draft202012Validator(batch_schema())
+BATCH = Draft202012Validator(batch_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 DOCUMENT = Draft202012Validator(document_schema())
 
 

@@ -1,210 +1,252 @@
-"""What the agent reads of a server is what the server's own views say."""
+"""Promises of a watched server: every number is the one that PostgreSQL's own views have."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from agent.changes import Changes
-from agent.collectors.catalogue import COLLECTORS
-from agent.collectors.collector import Query
-from agent.outbox import Contents, Outbox
-from agent.postgres.session import Session
-from agent.settings import TargetSettings
-from agent.targets.server import ServerTarget
-from contracts.batch import Frame, Mode, Status
-from contracts.document import DatabaseSettings, Document
+from contracts.batch import Mode, Status
+from contracts.metrics import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.polling import until
+from tests.agent.targets.watching import Rows, Watched, databases, rows_of, truth, watched
 
-_numbers = itertools.count(1)
+WORK = """
+    create table plain (id int primary key, name text, big text);
+    create index plain_name on plain (name);
+    create unlogged table unlogged_one (a int) with (autovacuum_enabled = off, fillfactor = 50);
+    create table parted (id int, at int, primary key (id, at)) partition by range (at);
+    create table parted_1 partition of parted for values from (0) to (100);
+    create schema "other Schema";
+    create table "other Schema"."tab\tand\nline" (a int);
+    create materialized view matview as select 1 as one;
+    create view a_view as select 1;
+    create sequence a_sequence;
+    insert into plain select g, 'name ' || g, repeat(md5(g::text), 2000) from generate_series(1, 500) g;
+    insert into parted select g, g from generate_series(0, 99) g;
+    alter table plain alter column big set storage external;
+    update plain set name = 'renamed' where id <= 100;
+    update plain set big = repeat(md5(big), 300) where id <= 10;
+    delete from plain where id > 400;
+    select sum(length(big)) from plain;
+    set enable_seqscan = off;
+    select * from plain where id = 7;
+    select name from plain where name = 'name 300';
+    set enable_indexscan = off;
+    set enable_indexonlyscan = off;
+    select * from plain where name like 'renamed';
+    select * from parted where id = 5;
+    reset all;
+    refresh materialized view matview;
+    select * from matview;
+    create temp table of_the_session (a int);
+"""
+
+TABLES = """
+    select relid, seq_scan, us(last_seq_scan) as last_seq_scan_at, seq_tup_read,
+        coalesce(t.idx_tup_fetch - (select sum(i.idx_tup_fetch) from pg_stat_user_indexes i where i.relid = t.relid), 0
+            )::bigint as bitmap_tup_fetch,
+        n_tup_ins, n_tup_upd, n_tup_del, n_tup_hot_upd, n_tup_newpage_upd, n_live_tup, n_dead_tup,
+        n_mod_since_analyze, n_ins_since_vacuum,
+        us(last_vacuum) as last_vacuum_at, us(last_autovacuum) as last_autovacuum_at,
+        us(last_analyze) as last_analyze_at, us(last_autoanalyze) as last_autoanalyze_at,
+        vacuum_count, autovacuum_count, analyze_count, autoanalyze_count,
+        (total_vacuum_time * 1000)::bigint as total_vacuum_time_us,
+        (total_autovacuum_time * 1000)::bigint as total_autovacuum_time_us,
+        (total_analyze_time * 1000)::bigint as total_analyze_time_us,
+        (total_autoanalyze_time * 1000)::bigint as total_autoanalyze_time_us,
+        heap_blks_read, heap_blks_hit, toast_blks_read, toast_blks_hit
+    from pg_stat_user_tables t join pg_statio_user_tables using (relid)
+    where t.schemaname not like 'pg_temp%'
+"""
+
+INDEXES = """
+    select indexrelid, idx_scan, us(last_idx_scan) as last_idx_scan_at, idx_tup_read, idx_tup_fetch,
+        idx_blks_read, idx_blks_hit
+    from pg_stat_user_indexes join pg_statio_user_indexes using (indexrelid)
+"""
+
+DATABASES = """
+    select datid, numbackends, xact_commit, xact_rollback, blks_read, blks_hit, tup_returned, tup_fetched,
+        tup_inserted, tup_updated, tup_deleted, conflicts, temp_files, temp_bytes, deadlocks, checksum_failures,
+        pg_temp.us(checksum_last_failure) as checksum_last_failure_at,
+        (blk_read_time * 1000)::bigint as blk_read_time_us, (blk_write_time * 1000)::bigint as blk_write_time_us,
+        (session_time * 1000)::bigint as session_time_us, (active_time * 1000)::bigint as active_time_us,
+        (idle_in_transaction_time * 1000)::bigint as idle_in_transaction_time_us,
+        sessions, sessions_abandoned, sessions_fatal, sessions_killed,
+        parallel_workers_to_launch, parallel_workers_launched, pg_temp.us(stats_reset) as stats_reset_at
+    from pg_stat_database
+"""
+
+US = """
+    create function {}us(timestamptz) returns bigint language sql
+    return (extract(epoch from $1) * 1000000)::bigint
+"""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database(server: EmbeddedPostgres) -> Iterator[str]:
-    name = f"watched_{next(_numbers)}"
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        with psycopg.connect(server.dsn(name), autocommit=True) as worked:
-            worked.execute(
-                """
-                create table t (id int primary key, name text);
-                create materialized view m as select 1 as one;
-                insert into t select i, repeat(md5(i::text), 200) from generate_series(1, 500) i;
-                update t set name = 'x' where id <= 100;
-                delete from t where id > 450;
-                """
-            )
-            worked.execute("vacuum analyze t")
-            worked.execute("set enable_seqscan = off")
-            worked.execute("select * from t where id = 7")
+    """A database where things happened; a session of it stays, idle, with a temporary table."""
+    with databases(server, "truth") as (name,), psycopg.connect(server.dsn(name), autocommit=True) as session:
+        session.execute(US.format(""))
+        session.execute(WORK)
+        session.execute("vacuum plain")
+        session.execute("analyze plain")
+        session.execute("select pg_stat_force_next_flush()")
+        session.execute("select 1")
         yield name
-        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
-def outbox() -> Outbox:
-    return Outbox()
-
-
-@pytest.fixture
-def target(server: EmbeddedPostgres, database: str, outbox: Outbox) -> Iterator[ServerTarget]:
-    opened = ServerTarget(TargetSettings(name="main", dsn=server.dsn()), Changes(), outbox, None)
-    opened.apply(Document(databases=DatabaseSettings(include=(database,))))
-    yield opened
-    opened.close()
-
-
-def collect(target: ServerTarget, outbox: Outbox, *names: str) -> Contents:
-    for collector in COLLECTORS:
-        if isinstance(collector, Query) and (not names or collector.metric.name in names):
-            target.collect(collector)
-    return outbox.take()
-
-
-def by_key(frame: Frame, key: str) -> dict[Any, dict[str, Any]]:
-    rows = [dict(zip(frame.columns, row, strict=True)) for row in zip(*frame.columns.values(), strict=True)]
-    return {row[key]: row for row in rows}
-
-
-def ask(server: EmbeddedPostgres, database: str, query: str) -> list[tuple[Any, ...]]:
-    with psycopg.connect(server.dsn(database)) as connection:
-        return connection.execute(query.encode()).fetchall()
-
-
-def test_every_query_answers_what_its_metric_declares(target: ServerTarget, outbox: Outbox) -> None:
-    contents = collect(target, outbox)
-    assert {(run.status, run.detail) for run in contents.runs} == {(Status.OK, None)}
-    for frame in contents.frames:
-        Frame.model_validate(frame.model_dump())
-
-
-def test_tables_and_indexes_are_what_the_views_say(
-    server: EmbeddedPostgres, database: str, target: ServerTarget, outbox: Outbox
-) -> None:
-    tables, indexes = collect(target, outbox, "table_stats", "index_stats").frames
-    expected = ask(
-        server,
-        database,
-        """
-        select s.relid, s.seq_scan, s.n_tup_ins, s.n_tup_upd, s.n_tup_del, s.n_live_tup, s.n_dead_tup, s.vacuum_count,
-            s.analyze_count, i.heap_blks_read + i.heap_blks_hit, i.toast_blks_read + i.toast_blks_hit,
-            (extract(epoch from s.last_vacuum) * 1000000)::bigint
-        from pg_stat_user_tables s join pg_statio_user_tables i using (relid)
-        """,
-    )
-    found = by_key(tables, "relid")
-    assert len(expected) == len(found) == 2
-    for relid, *values in expected:
-        row = found[relid]
-        names = ("seq_scan", "n_tup_ins", "n_tup_upd", "n_tup_del", "n_live_tup", "n_dead_tup")
-        counts = ("vacuum_count", "analyze_count")
-        heap = row["heap_blks_read"] + row["heap_blks_hit"]
-        toast = None if row["toast_blks_hit"] is None else row["toast_blks_read"] + row["toast_blks_hit"]
-        assert [*(row[name] for name in (*names, *counts)), heap, toast, row["last_vacuum_at"]] == values
-    assert sorted(row["n_tup_ins"] for row in found.values()) == [1, 500]
-    scans = ask(server, database, "select indexrelid, idx_scan, idx_tup_read, idx_tup_fetch from pg_stat_user_indexes")
-    rows = by_key(indexes, "indexrelid")
-    assert [(key, row["idx_scan"], row["idx_tup_read"], row["idx_tup_fetch"]) for key, row in rows.items()] == scans
-
-
-def test_databases_and_relations_are_what_the_catalogs_say(
-    server: EmbeddedPostgres, database: str, target: ServerTarget, outbox: Outbox
-) -> None:
-    frames = {frame.metric: frame for frame in collect(target, outbox).frames}
-    names = {row["datid"]: row["datname"] for row in by_key(frames["database"], "datid").values()}
-    (datid,) = [oid for oid, name in names.items() if name == database]
-    # Its sessions have ended and nobody works in it, so the figures stand still.
-    ((inserted, deadlocks),) = ask(
-        server, "postgres", f"select tup_inserted, deadlocks from pg_stat_database where datname = '{database}'"
-    )
-    row = by_key(frames["database_stats"], "datid")[datid]
-    assert (row["tup_inserted"], row["deadlocks"]) == (inserted, deadlocks)
-    relations = by_key(frames["relation"], "relid")
-    assert {row["relation_name"]: row["kind"] for row in relations.values()} == {"t": "r", "m": "m", "t_pkey": "i"}
-
-
-def test_a_second_reading_has_only_what_changed(
-    server: EmbeddedPostgres, database: str, target: ServerTarget, outbox: Outbox
-) -> None:
-    collect(target, outbox, "table_stats")
+def reader(server: EmbeddedPostgres, database: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server.dsn(database), autocommit=True) as connection:
-        connection.execute("insert into t values (1000, 'y')")
-    (frame,) = collect(target, outbox, "table_stats").frames
-    assert (frame.mode, frame.rows) == (Mode.CHANGED, 1)
+        yield connection
 
 
-def test_a_reset_begins_another_epoch_in_full(
-    server: EmbeddedPostgres, database: str, target: ServerTarget, outbox: Outbox
+@pytest.fixture
+def watching(server: EmbeddedPostgres, database: str) -> Iterator[Watched]:
+    with watched(server.dsn(database)) as one:
+        one.target._databases = one.target._databases.model_copy(update={"include": (database,)})
+        yield one
+
+
+def agreed(read: Callable[[], Rows], expected: Callable[[], Rows]) -> Rows:
+    """Both, once they are the same: statistics of a session that ended arrive when they arrive."""
+    both: tuple[Rows, Rows] = ({}, {})
+
+    def same() -> bool:
+        nonlocal both
+        both = read(), expected()
+        return both[0] == both[1]
+
+    try:
+        until(same, 10)
+    except AssertionError:
+        assert both[0] == both[1]
+    return both[0]
+
+
+def test_table_stats_are_those_of_the_views(watching: Watched, reader: psycopg.Connection) -> None:
+    def read() -> Rows:
+        watching.changes.forget()
+        return rows_of(watching.frame(TABLE_STATS))
+
+    found = agreed(read, lambda: truth(reader, TABLES))
+    (oid,) = reader.execute("select 'plain'::regclass::oid::int8").fetchone() or (0,)
+    plain = found[oid]
+    assert (plain["n_tup_ins"], plain["n_tup_upd"], plain["n_tup_del"]) == (500, 110, 100)
+    assert plain["bitmap_tup_fetch"] >= 90
+    assert plain["vacuum_count"] == plain["analyze_count"] == 1
+    assert plain["toast_blks_hit"] > 0
+    assert len(found) == 6
+
+
+def test_index_stats_are_those_of_the_views_and_partitioned_indexes_have_none(
+    watching: Watched, reader: psycopg.Connection
 ) -> None:
-    (before,) = collect(target, outbox, "table_stats").frames
-    ask(server, database, "select pg_stat_reset()")
-    (after,) = collect(target, outbox, "table_stats").frames
-    assert after.mode is Mode.FULL
-    assert before.epoch != after.epoch
+    parents = {oid for (oid,) in reader.execute("select oid::int8 from pg_class where relkind = 'I'")}
+
+    def read() -> Rows:
+        watching.changes.forget()
+        found = rows_of(watching.frame(INDEX_STATS))
+        assert parents <= set(found)
+        for parent in parents:
+            assert not any(value for name, value in found.pop(parent).items() if name != "indexrelid")
+        return found
+
+    found = agreed(read, lambda: truth(reader, INDEXES))
+    assert len(parents) == 1
+    assert sum(row["idx_scan"] for row in found.values()) >= 4
 
 
-def test_two_connections_are_enough_for_many_databases(
-    server: EmbeddedPostgres, target: ServerTarget, outbox: Outbox, database: str
+def test_relations_have_their_names_kinds_and_parents(watching: Watched, reader: psycopg.Connection) -> None:
+    found = rows_of(watching.frame(RELATION))
+    oids = {row["relation_name"]: oid for oid, row in found.items()}
+    kinds = {name: found[oid]["kind"] for name, oid in oids.items()}
+    assert kinds == {
+        "plain": "r", "plain_pkey": "i", "plain_name": "i", "unlogged_one": "r", "parted": "p", "parted_pkey": "I",
+        "parted_1": "r", "parted_1_pkey": "i", "tab\tand\nline": "r", "matview": "m",
+    }  # fmt: skip
+    assert found[oids["tab\tand\nline"]]["schema_name"] == "other Schema"
+    assert found[oids["unlogged_one"]]["persistence"] == "u"
+    assert found[oids["unlogged_one"]]["options"] == "{autovacuum_enabled=off,fillfactor=50}"
+    assert found[oids["parted_1"]]["parent_relid"] == oids["parted"]
+    assert found[oids["parted_1_pkey"]]["parent_relid"] == oids["parted_pkey"]
+    assert found[oids["plain_name"]]["table_relid"] == oids["plain"]
+    assert [found[oids[name]]["is_unique"] for name in ("plain_pkey", "plain_name", "plain")] == [True, False, None]
+    assert found[oids["plain_pkey"]]["is_primary"] is True
+    assert found[oids["plain_pkey"]]["is_valid"] is True
+    assert {row["owner"] for row in found.values()} == {"postgres"}
+
+
+def test_database_stats_are_those_of_the_view(server: EmbeddedPostgres, database: str) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as reader, watched(server.dsn()) as watching:
+        reader.execute(US.format("pg_temp."))
+        (datid,) = reader.execute("select oid::int8 from pg_database where datname = %s", (database,)).fetchone() or (
+            0,
+        )
+
+        def ours(rows: Rows) -> Rows:
+            # What other sessions do changes the other rows between two readings.
+            return {key: row for key, row in rows.items() if key == datid}
+
+        def read() -> Rows:
+            watching.changes.forget()
+            return ours(rows_of(watching.frame(DATABASE_STATS)))
+
+        found = agreed(read, lambda: ours(truth(reader, DATABASES)))
+        assert found[datid]["tup_inserted"] >= 600
+        every = rows_of(watching.collect(DATABASE_STATS).frames[0])
+        assert set(every) <= set(truth(reader, DATABASES))
+
+
+def test_databases_and_the_cluster_are_what_they_are(server: EmbeddedPostgres, watching: Watched) -> None:
+    with psycopg.connect(server.dsn()) as reader:
+        columns = "datname, datistemplate as is_template, datallowconn as allows_connections, datconnlimit"
+        expected = truth(reader, f"select oid::int8, {columns} from pg_database")
+        (number, started) = reader.execute(
+            "select current_setting('server_version_num')::int, pg_postmaster_start_time()"
+        ).fetchone() or (0, None)
+        (identifier,) = reader.execute("select system_identifier from pg_control_system()").fetchone() or (0,)
+    found = rows_of(watching.frame(DATABASE))
+    assert {oid: row["datname"] for oid, row in found.items()} == {oid: row["datname"] for oid, row in expected.items()}
+    for oid, row in expected.items():
+        assert found[oid]["is_template"] == row["is_template"]
+        assert found[oid]["allows_connections"] == row["allows_connections"]
+        assert found[oid]["connection_limit"] == row["datconnlimit"]
+        assert found[oid]["encoding"] == "UTF8"
+    frame = watching.frame(CLUSTER)
+    cluster = {name: values[0] for name, values in frame.columns.items()}
+    assert cluster["system_identifier"] == str(identifier)
+    assert cluster["server_version_num"] == number
+    assert cluster["port"] == server.port
+    assert cluster["data_directory"] == str(server.data)
+    assert (cluster["timeline"], cluster["in_recovery"], cluster["cluster_name"]) == (1, False, None)
+    assert cluster["started_at"] == round(started.timestamp() * 1_000_000)
+
+
+def test_a_changed_frame_has_only_what_changed_and_what_is_gone(
+    server: EmbeddedPostgres, reader: psycopg.Connection, database: str, watching: Watched
 ) -> None:
-    target.apply(Document(databases=DatabaseSettings(include=("*",))))
-    runs = [run for run in collect(target, outbox).runs if run.collector == "table_stats"]
-    assert len(runs) >= 2
-    ((sessions,),) = ask(
-        server, "postgres", "select count(*) from pg_stat_activity where application_name = 'pganalytics-agent'"
-    )
-    assert sessions <= 2
-
-
-def test_a_server_that_is_away_gives_runs_that_say_so_and_no_figures(outbox: Outbox) -> None:
-    target = ServerTarget(TargetSettings(name="main", dsn="host=/nowhere"), Changes(), outbox, None)
-    contents = collect(target, outbox)
-    assert contents.frames == ()
-    assert {run.status for run in contents.runs} == {Status.ERROR}
-    assert len(contents.runs) == 6
-
-
-def test_every_session_is_cheap_and_harmless(server: EmbeddedPostgres) -> None:
-    session = Session(server.dsn())
-    session.use()
-    assert session._connection is not None
-    expected = {
-        "application_name": "pganalytics-agent",
-        "default_transaction_read_only": "on",
-        "search_path": "pg_catalog",
-        "statement_timeout": "5s",
-        "lock_timeout": "100ms",
-        "jit": "off",
-        "max_parallel_workers_per_gather": "0",
-        "timezone": "UTC",
+    reader.execute("create table comes (a int); create table goes (a int)")
+    oids = {
+        str(name): oid
+        for name, oid in reader.execute("select relname, oid::int8 from pg_class where relname in ('comes', 'goes')")
     }
-    for name, value in expected.items():
-        assert session._connection.execute(f"show {name}").fetchone() == (value,)
-    session.close()
-
-
-def test_a_missing_right_is_a_permission_run_that_is_not_asked_again(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute("create role plain login; create table secret (a int)")
-    session = Session(server.dsn(user="plain"))
-    session.use()
-    asked: list[str] = []
-
-    def query(name: str, _: int) -> str:
-        asked.append(name)
-        return "copy (select * from public.secret) to stdout"
-
-    monkeypatch.setattr("agent.postgres.session.query", query)
-    for _ in range(2):
-        with pytest.raises(Exception, match="grant pg_monitor") as refused:
-            session.lines("table_stats")
-        assert getattr(refused.value, "status", None) is Status.PERMISSION
-    assert len(asked) == 1
-    session.close()
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute("drop role plain; drop table secret")
+    first = watching.frame(TABLE_STATS)
+    assert first.mode is Mode.FULL
+    until(lambda: not (watching.frame(TABLE_STATS)).rows)  # nothing arrives any more
+    reader.execute("insert into comes values (1), (2); drop table goes")
+    reader.execute("select pg_stat_force_next_flush()")
+    reader.execute("select 1")
+    frame = watching.frame(TABLE_STATS)
+    assert frame.mode is Mode.CHANGED
+    assert frame.epoch == first.epoch
+    assert {oid: row["n_tup_ins"] for oid, row in rows_of(frame).items()} == {oids["comes"]: 2}
+    assert frame.gone == {"relid": [oids["goes"]]}
+    # A run counts what was read, not what travels.
+    run = watching.run(TABLE_STATS)
+    assert (run.status, run.rows) == (Status.OK, 7)
+    reader.execute("drop table comes")

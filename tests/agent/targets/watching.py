@@ -1,0 +1,83 @@
+"""A target as a test watches it: databases of its own, one execution at a time, frames as rows by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from agent.changes import Changes
+from agent.collectors.catalogue import COLLECTORS
+from agent.outbox import Contents, Outbox
+from agent.settings import TargetSettings
+from agent.targets.server import ServerTarget
+from contracts.batch import Frame, Run
+from contracts.metrics import CATALOGUE, Metric
+from infra.standalone.embedded import EmbeddedPostgres
+
+#: What a frame says of a key.
+Rows = dict[Any, dict[str, Any]]
+
+
+@contextmanager
+def databases(server: EmbeddedPostgres, *names: str, **options: bool) -> Iterator[list[str]]:
+    """Databases with names that begin so, dropped at the end."""
+    made = [f"{name}_{uuid4().hex[:8]}" for name in names]
+    with psycopg.connect(server.dsn(), autocommit=True) as admin:
+        for name in made:
+            admin.execute(sql.SQL("create database {} strategy file_copy").format(sql.Identifier(name)))
+        yield made
+        for name in made:
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+class Watched:
+    """A server target with its outbox."""
+
+    def __init__(self, settings: TargetSettings, mark: str | None = None) -> None:
+        self.changes = Changes()
+        self.outbox = Outbox()
+        self.target = ServerTarget(settings, self.changes, self.outbox, mark)
+
+    def collect(self, metric: Metric) -> Contents:
+        """What one execution put into the outbox."""
+        (collector,) = (each for each in COLLECTORS if each.metric is metric)
+        self.target.collect(collector)
+        return self.outbox.take()
+
+    def frame(self, metric: Metric) -> Frame:
+        contents = self.collect(metric)
+        assert len(contents.frames) == 1, contents.runs
+        return contents.frames[0]
+
+    def run(self, metric: Metric) -> Run:
+        (run,) = self.collect(metric).runs
+        return run
+
+
+@contextmanager
+def watched(dsn: str) -> Iterator[Watched]:
+    """The server at this address, as `main`."""
+    watching = Watched(TargetSettings(name="main", dsn=dsn))
+    try:
+        yield watching
+    finally:
+        watching.target.close()
+
+
+def rows_of(frame: Frame) -> Rows:
+    """The rows of a frame by their key's first column."""
+    names = CATALOGUE[frame.metric].names
+    rows = zip(*(frame.columns[name] for name in names), strict=True)
+    return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+
+
+def truth(connection: psycopg.Connection, query: str) -> Rows:
+    """The same of a query of PostgreSQL's own views."""
+    cursor = connection.execute(query.encode())
+    names = [column.name for column in cursor.description or ()]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in cursor}
