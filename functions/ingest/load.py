@@ -69,12 +69,14 @@ def _load(store: Store, batch: Batch, key: BatchKey, sha256: bytes, kept: _Kept)
     with store.transaction() as connection:
         if not _claim(connection, batch, key, sha256):
             return Loaded.ALREADY
-        _see_agent(connection, batch)
+        # One journey to the store for all that is not a COPY.
+        with connection.pipeline():
+            _see_agent(connection, batch)
+            _insert_frames(connection, batch.agent_id, kept)
+            _insert_runs(connection, batch.agent_id, kept)
+            _insert_gaps(connection, batch.agent_id, kept)
         for frame in kept.frames:
             copy_frame(connection, batch.agent_id, frame)
-        _insert_frames(connection, batch.agent_id, kept)
-        _insert_runs(connection, batch.agent_id, kept)
-        _insert_gaps(connection, batch.agent_id, kept)
     return Loaded.NEW
 
 

@@ -1,90 +1,196 @@
-"""The agent's command, as a process on a real server."""
+"""Promises of the command: `once`, `check` and `run` as real processes, with exit codes that scripts can trust."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from contracts.batch import Batch
+from contracts.batch import Batch, GapReason, Status
+from contracts.codec import decode
 from contracts.metrics import METRICS
+from contracts.version import __version__
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.door import Answer, Asked, Door, configuration
+from tests.agent.polling import until
+from tests.agent.program import ROOT, Agent, target
 
 pytestmark = pytest.mark.processes
 
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "agent.main", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+NO_HOST = "[host]\nenabled = false\n"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, server: EmbeddedPostgres) -> Path:
-    (tmp_path / "postgresql.log").touch()
-    file = tmp_path / "agent.toml"
-    file.write_text(
-        f"""
-        agent_id = "db-1"
-        state_directory = "{tmp_path}/state"
-        [[targets]]
-        name = "main"
-        dsn = "{server.dsn()}"
-        log.files = ["{tmp_path}/*.log"]
-        """
-    )
-    return file
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path)
 
 
-def test_once_prints_a_batch_of_every_metric(settings: Path) -> None:
-    done = run("once", "--json", "--settings", str(settings))
+@pytest.fixture
+def log_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "postgresql.log").write_text("")
+    return folder
+
+
+@pytest.fixture
+def sessions(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        yield connection
+
+
+def agents_sessions(connection: psycopg.Connection) -> int:
+    row = connection.execute(
+        "select count(*) from pg_stat_activity where application_name = 'pganalytics-agent'"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str]]:
+    assert "Traceback" not in done.stderr
+    found = json.loads(done.stdout)
+    assert found["ok"] is (done.returncode == 0)
+    return {one["what"]: (one["problem"], one["mend"]) for one in found["findings"]}
+
+
+def test_once_shows_every_metric_as_the_batch_that_would_be_sent(
+    agent: Agent, server: EmbeddedPostgres, log_folder: Path, sessions: psycopg.Connection
+) -> None:
+    agent.write(target(server.dsn(), f'[targets.log]\nfiles = ["{log_folder}/*.log"]\n'), url=None)
+    done = agent.ask("once", "--json")
     assert done.returncode == 0, done.stderr
     batch = Batch.model_validate_json(done.stdout)
-    assert {each.collector for each in batch.runs} == {metric.name for metric in METRICS}
+    assert {run.collector for run in batch.runs} == {metric.name for metric in METRICS}
+    assert {run.status for run in batch.runs} <= {Status.OK, Status.EMPTY}
+    without = {metric.name for metric in METRICS} - {frame.metric for frame in batch.frames}
+    assert without <= {"log_event"}
+    assert not agent.state.exists(), "nothing is stored"
+    until(lambda: agents_sessions(sessions) == 0)
 
 
-def test_check_says_what_is_missing_and_how_to_mend_it(settings: Path) -> None:
-    done = run("check", "--json", "--settings", str(settings))
-    findings = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+def test_once_shows_a_table_to_people(agent: Agent, server: EmbeddedPostgres) -> None:
+    agent.write(NO_HOST + target(server.dsn()), url=None)
+    done = agent.ask("once")
+    assert done.returncode == 0, done.stderr
+    assert "database_stats" in done.stdout
+
+
+def test_check_finds_nothing_where_nothing_is_missing(
+    agent: Agent, server: EmbeddedPostgres, open_door: Door, sessions: psycopg.Connection
+) -> None:
+    open_door.answer = lambda _: configuration(1, {}, '"one"')
+    sessions.execute("create extension if not exists pg_stat_statements")
+    agent.write(target(server.dsn()), url=open_door.url)
+    done = agent.ask("check", "--json")
+    assert findings(done) == {}
+    assert done.returncode == 0
+    until(lambda: agents_sessions(sessions) == 0)
+
+
+def test_check_names_what_is_missing_and_how_to_mend_it(
+    agent: Agent, server: EmbeddedPostgres, sessions: psycopg.Connection, tmp_path: Path
+) -> None:
+    sessions.execute("drop extension if exists pg_stat_statements")
+    sessions.execute("create role humble login")
+    files = f'[targets.log]\nfiles = ["{tmp_path}/no/*.log"]\n'
+    gone = f'[[targets]]\nname = "gone"\ndsn = "host=127.0.0.1 port=1"\n{files}'
+    agent.write(target(server.dsn(user="humble")) + gone, token=None)
+    try:
+        done = agent.ask("check", "--json")
+        told = agent.ask("check")
+    finally:
+        sessions.execute("drop role humble")
+    assert done.returncode == told.returncode == 1
+    found = findings(done)
+    assert set(found) == {"server.token_file", "target main", "target gone", "target gone, log.files"}
+    assert "No such file or directory" in found["server.token_file"][0]
+    assert "Connection refused" in found["target gone"][0]
+    assert found["target gone, log.files"][0] == f"no file matches {tmp_path}/no/*.log"
+    assert 'ERROR   target main: role humble is not a monitor; grant pg_monitor to "humble"' in told.stdout
+    assert "WARNING target main: pg_stat_statements is not there; create extension pg_stat_statements" in told.stdout
+    assert "Traceback" not in told.stderr
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 500])
+def test_check_asks_the_server(agent: Agent, open_door: Door, status: int) -> None:
+    open_door.answer = lambda _: Answer(status, {"Location": open_door.url})
+    agent.write("", url=open_door.url)
+    done = agent.ask("check", "--json")
     assert done.returncode == 1
-    assert "url and token_file" in findings["server"]["mend"]
-    assert findings["target main"]["mend"] == "create extension pg_stat_statements"
+    ((what, (problem, _)),) = findings(done).items()
+    assert what == ("server.token_file" if status in {401, 403} else "server.url")
+    assert str(status) in problem
+    assert "a-token" not in done.stdout + done.stderr
 
 
-def test_check_names_a_server_that_is_away(tmp_path: Path) -> None:
-    file = tmp_path / "agent.toml"
-    file.write_text('agent_id = "a"\n[[targets]]\nname = "gone"\ndsn = "host=/nowhere"\n')
-    done = run("check", "--settings", str(file))
-    assert done.returncode == 1
-    assert "target gone" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        ("agent_id = 1", "agent_id"),
-        ('agent_id = "a"\nstrange = 1', "strange"),
-        ("agent_id =", "not TOML"),
-        ('agent_id = "a"\n[[targets]]\nname = "m"\ndsn = "password=hunter2"', "targets[0].dsn"),
-        ('agent_id = "a"\n[[targets]]\nname = "host"', "targets[0].name"),
-        ('agent_id = "a"\n[server]\nurl = "http://example.org"\ntoken_file = "t"', "https://"),
-        ('agent_id = "a"\n[host]\nenabled = false', "nothing to watch"),
-    ],
-)
-def test_bad_settings_are_named_without_a_traceback(tmp_path: Path, content: str, named: str) -> None:
-    file = tmp_path / "agent.toml"
-    file.write_text(content)
-    done = run("run", "--settings", str(file))
-    assert done.returncode == 2
-    assert str(file) in done.stderr
-    assert named in done.stderr
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_an_authority_that_is_missing_is_named(agent: Agent, command: str) -> None:
+    agent.write("")
+    text = agent.settings.read_text().replace("token_file", 'ca_file = "/nowhere/ca.pem"\ntoken_file')
+    agent.settings.write_text(text)
+    done = agent.ask(command)
+    assert done.returncode == (1 if command == "check" else 2)
+    assert "server.ca_file" in done.stdout + done.stderr
+    assert "/nowhere/ca.pem" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert "hunter2" not in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["once"], ["check"], ["version"]])
-def test_every_command_has_help(command: list[str]) -> None:
-    assert run(*command, "--help").returncode == 0
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_check_as_another_user_names_what_that_user_may_not(
+    agent: Agent, server: EmbeddedPostgres, log_folder: Path, tmp_path: Path
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (log_folder / "postgresql.log").chmod(0o600)
+    log = f'[targets.log]\nfiles = ["{log_folder}/*.log", "{hidden}/*.log"]\n'
+    agent.write(target(server.dsn(), log), url=None)
+    agent.settings.write_text(agent.settings.read_text().replace(str(agent.state), f"{hidden}/state/of/agent"))
+    done = agent.ask("check", "--json", user="nobody")
+    assert done.returncode == 1, done.stderr
+    problems = "\n".join(one["problem"] for one in json.loads(done.stdout)["findings"])
+    assert f"{hidden} cannot be written" in problems
+    assert f"{log_folder}/postgresql.log cannot be read" in problems
+    assert f"cannot read {hidden}" in problems
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "once", "check"])
+@pytest.mark.parametrize("content", [None, "agent_id =", 'agent_id = "db-1"\nserverr = 1'])
+def test_bad_settings_end_with_2_and_a_line_that_names_them(agent: Agent, command: str, content: str | None) -> None:
+    if content is not None:
+        agent.settings.write_text(content)
+    done = agent.ask(command)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"pganalytics-agent: {agent.settings}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_without_a_server_or_a_place_for_the_spool_ends_with_2(agent: Agent) -> None:
+    agent.write("", url=None)
+    done = agent.ask("run")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "[server] with url and token_file" in done.stderr
+    agent.state.write_text("a file")
+    agent.write("")
+    done = agent.ask("run")
+    assert done.returncode == 2
+    assert f"the spool {agent.state}/spool: Not a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_version() -> None:
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "agent.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+    assert all(command in said("--help") for command in ("run", "once", "check", "version"))
+    assert said("version") == f"{__version__}\n"

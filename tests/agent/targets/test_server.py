@@ -57,8 +57,9 @@ TABLES = """
         (total_autovacuum_time * 1000)::bigint as total_autovacuum_time_us,
         (total_analyze_time * 1000)::bigint as total_analyze_time_us,
         (total_autoanalyze_time * 1000)::bigint as total_autoanalyze_time_us,
-        heap_blks_read, heap_blks_hit, toast_blks_read, toast_blks_hit
-    from pg_stat_user_tables t join pg_statio_user_tables using (relid)
+        coalesce(heap_blks_read, 0) as heap_blks_read, coalesce(heap_blks_hit, 0) as heap_blks_hit,
+        toast_blks_read, toast_blks_hit
+    from pg_stat_user_tables t left join pg_statio_user_tables using (relid)
     where t.schemaname not like 'pg_temp%'
 """
 

@@ -1,0 +1,93 @@
+"""Promises of epochs: whenever counters begin anew the next frame is full and says so; otherwise it does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from contracts.batch import Mode
+from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
+from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from tests.agent.polling import until
+from tests.agent.targets.watching import Watched, databases, watched
+
+
+@pytest.fixture
+def own() -> Iterator[EmbeddedPostgres]:
+    """A server that the test may break."""
+    with embedded_postgres() as server:
+        yield server
+
+
+def only(watching: Watched, *names: str) -> Watched:
+    settings = watching.target._databases
+    watching.target._databases = settings.model_copy(update={"include": names})
+    return watching
+
+
+def test_a_reset_of_a_databases_statistics_is_an_epoch_of_that_database(server: EmbeddedPostgres) -> None:
+    with databases(server, "reset", "other") as (name, other), watched(server.dsn()) as watching:
+        only(watching, name, other)
+        before = {frame.datid: frame for frame in watching.collect(TABLE_STATS).frames}
+        cluster = watching.frame(DATABASE_STATS).epoch
+        with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+            row = connection.execute("select oid::int8 from pg_database where datname = current_database()").fetchone()
+            connection.execute("select pg_stat_reset()")
+        assert row is not None
+        after = {frame.datid: frame for frame in watching.collect(TABLE_STATS).frames}
+        for datid in before:
+            was_reset = datid == row[0]
+            assert (after[datid].epoch != before[datid].epoch) is was_reset
+            assert after[datid].mode is (Mode.FULL if was_reset else Mode.CHANGED)
+        assert watching.frame(DATABASE_STATS).epoch == cluster
+
+
+def test_a_reset_of_shared_statistics_is_an_epoch_of_everything(own: EmbeddedPostgres) -> None:
+    with watched(own.dsn()) as watching:
+        only(watching, "postgres")
+        before = watching.frame(DATABASE_STATS), watching.frame(TABLE_STATS)
+        assert watching.frame(DATABASE_STATS).mode is Mode.CHANGED
+        # The least of four resets is the epoch: only when all are newer has everything begun anew.
+        with psycopg.connect(own.dsn(), autocommit=True) as connection:
+            for part in ("archiver", "bgwriter", "wal", "slru"):
+                connection.execute("select pg_stat_reset_shared(%s)", (part,))
+        after = watching.frame(DATABASE_STATS), watching.frame(TABLE_STATS)
+        for one, other in zip(before, after, strict=True):
+            assert one.epoch != other.epoch
+            assert other.mode is Mode.FULL
+
+
+def test_a_crash_of_the_server_is_an_epoch_and_a_restart_is_none(own: EmbeddedPostgres) -> None:
+    with watched(own.dsn()) as watching:
+        only(watching, "postgres")
+        before = watching.frame(DATABASE_STATS).epoch, watching.frame(TABLE_STATS).epoch
+        own.restart()
+        watching.target.close()
+        assert (watching.frame(DATABASE_STATS).epoch, watching.frame(TABLE_STATS).epoch) == before
+        with psycopg.connect(own.dsn(), autocommit=True) as victim:
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+
+        def back() -> bool:
+            try:
+                with psycopg.connect(own.dsn()):
+                    return "all server processes terminated" in own.log.read_text()
+            except psycopg.OperationalError:
+                return False
+
+        until(back)
+        frames = []
+        until(lambda: frames.extend(watching.collect(DATABASE_STATS).frames) or frames)
+        assert frames[0].epoch != before[0]
+        assert frames[0].mode is Mode.FULL
+        tables = []
+        until(lambda: tables.extend(watching.collect(TABLE_STATS).frames) or tables)
+        assert tables[0].epoch != before[1]
+
+
+def test_metrics_without_counters_have_no_epoch(server: EmbeddedPostgres) -> None:
+    with watched(server.dsn()) as watching:
+        assert watching.frame(DATABASE).epoch is None

@@ -1,0 +1,149 @@
+"""Promises of a running agent: it uploads, obeys the configuration at once, and ends with everything spooled."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from contracts.batch import Batch, ConfigState, Status
+from contracts.codec import decode
+from contracts.metrics import METRICS, Scope
+from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from tests.agent.door import Answer, Asked, Door, configuration
+from tests.agent.polling import until
+from tests.agent.program import Agent, target
+
+pytestmark = pytest.mark.processes
+
+QUICK = {"upload_every_seconds": 1, "pull_every_seconds": 3600}
+FAST = {metric.name: {"every_seconds": 1} for metric in METRICS}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    return Agent(tmp_path)
+
+
+@pytest.fixture
+def sessions(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        yield connection
+
+
+def agents_sessions(connection: psycopg.Connection) -> int:
+    row = connection.execute(
+        "select count(*) from pg_stat_activity where application_name = 'pganalytics-agent'"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def uploaded(door: Door) -> list[Batch]:
+    return [decode(asked.body) for asked in door.asked if asked.path == "/v1/batches"]
+
+
+def spooled(agent: Agent) -> list[Batch]:
+    return [decode(path.read_bytes()) for path in sorted((agent.state / "spool").glob("*.json.gz"))]
+
+
+def answering(version: int, document: dict[str, object]) -> object:
+    def answer(asked: Asked) -> Answer:
+        if asked.path == "/v1/batches":
+            return Answer(202)
+        etag = f'"{version}"'
+        return Answer(304) if asked.headers["If-None-Match"] == etag else configuration(version, document, etag)
+
+    return answer
+
+
+def test_a_running_agent_uploads_in_order_obeys_sighup_and_leaves_no_session(
+    agent: Agent, server: EmbeddedPostgres, open_door: Door, sessions: psycopg.Connection
+) -> None:
+    open_door.answer = answering(1, {**QUICK, "metrics": FAST})  # type: ignore[assignment]
+    agent.write(target(server.dsn()), url=open_door.url)
+    with agent.running() as process:
+        until(lambda: {run.collector for batch in uploaded(open_door) for run in batch.runs} >= {
+            metric.name for metric in METRICS if metric.name != "log_event"
+        })  # fmt: skip
+        assert 1 <= agents_sessions(sessions) <= 2
+        off = {metric.name: {"enabled": False} for metric in METRICS if metric.scope is not Scope.CLUSTER}
+        open_door.answer = answering(2, {**QUICK, "metrics": {**FAST, **off}})  # type: ignore[assignment]
+        process.send_signal(signal.SIGHUP)
+
+        def only_what_is_on() -> bool:
+            last = uploaded(open_door)[-1]
+            return last.config.version == 2 and "host_cpu" not in {run.collector for run in last.runs}
+
+        until(only_what_is_on)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    batches = uploaded(open_door)
+    assert [batch.seq for batch in batches] == list(range(len(batches)))
+    assert len({batch.stream_id for batch in batches}) == 1
+    assert batches[-1].config.state is ConfigState.APPLIED
+    assert batches[-1].clock.skew_us is not None
+    assert {run.status for batch in batches for run in batch.runs} <= {Status.OK, Status.EMPTY, Status.MISSED}
+    until(lambda: agents_sessions(sessions) == 0)
+    assert "Traceback" not in agent.log.read_text()
+
+
+def test_an_agent_that_ends_while_the_server_is_away_keeps_everything_in_its_spool(
+    agent: Agent, server: EmbeddedPostgres, open_door: Door
+) -> None:
+    open_door.answer = lambda asked: Answer(503) if asked.method == "POST" else configuration(1, QUICK, '"1"')
+    agent.write(target(server.dsn()), url=open_door.url)
+    for turn in (1, 2):
+        before = len(spooled(agent))
+        with agent.running() as process:
+            until(lambda before=before: len(spooled(agent)) > before)
+            process.send_signal(signal.SIGTERM if turn == 1 else signal.SIGINT)
+            assert process.wait(30) == 0
+    batches = spooled(agent)
+    assert [batch.seq for batch in batches] == list(range(len(batches)))
+    assert len({batch.stream_id for batch in batches}) == 1
+    assert all(batch.runs for batch in batches)
+
+    # The server is back: what waited comes first, in order.
+    open_door.answer = lambda asked: Answer(202) if asked.method == "POST" else Answer(304)
+    open_door.asked.clear()
+    with agent.running() as process:
+        until(lambda: len(uploaded(open_door)) > len(batches))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert uploaded(open_door)[: len(batches)] == batches
+    assert "a-token" not in agent.log.read_text()
+
+
+def test_two_agents_cannot_share_one_state(agent: Agent, server: EmbeddedPostgres, open_door: Door) -> None:
+    open_door.answer = lambda _: Answer(503)
+    agent.write(target(server.dsn()), url=open_door.url)
+    with agent.running() as process:
+        until((agent.state / "spool" / "stream.json").exists)
+        second = agent.ask("run")
+        assert second.returncode == 2
+        assert "another agent has it" in second.stderr
+        assert process.poll() is None
+
+
+def test_a_stopped_server_delays_neither_the_host_nor_the_end(agent: Agent, open_door: Door) -> None:
+    open_door.answer = answering(  # type: ignore[assignment]
+        1, {**QUICK, "metrics": FAST, "statement_timeout_ms": 100}
+    )
+    with embedded_postgres() as server:
+        agent.write(target(server.dsn()), url=open_door.url)
+        with agent.running() as process:
+            until(lambda: any(run.target == "main" for batch in uploaded(open_door) for run in batch.runs))
+            server.stop("immediate")
+            seen = len(open_door.asked)
+
+            def goes_on() -> bool:
+                runs = [run for batch in uploaded(open_door)[seen:] for run in batch.runs]
+                failed = any(run.target == "main" and run.status is Status.ERROR for run in runs)
+                return failed and any(run.target == "host" and run.status is Status.OK for run in runs)
+
+            until(goes_on)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
