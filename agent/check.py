@@ -117,7 +117,7 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
                 "alter system set track_counts = on",
                 essential=True,
             )
-        if "pg_stat_statements" not in str(preloaded):
+        if preloaded is not None and "pg_stat_statements" not in str(preloaded):
             mend = "alter system set shared_preload_libraries = pg_stat_statements, and restart the server"
             yield Finding(what, "pg_stat_statements is not loaded", mend, essential=False)
         elif not has_statements:

@@ -60,7 +60,7 @@ class Configuration:
             received = VersionedDocument.model_validate_json(answer.data)
             state = Config(version=received.version, etag=etag, state=ConfigState.APPLIED)
             self._apply(received.document)
-        except Exception as error:  # whatever an agent cannot do with it, the server is to know
+        except Exception as error:  # noqa: BLE001 - whatever an agent cannot do with it, the server is to know
             reason = explain(error) if isinstance(error, ValidationError) else str(error)
             log.error("the configuration document is refused, the one before stays: %s", reason)
             self.state = self.state.model_copy(

@@ -42,11 +42,13 @@ class Agent:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "agent.main", *arguments, "--settings", str(self.settings)]
 
-    def ask(self, *arguments: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, check=False, cwd=ROOT, timeout=60, user=user
-        )
+        return _run(self.command(*arguments))
+
+    def ask_as_nobody(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The same without rights, which a process of root gives up once it has its modules."""
+        return _run([sys.executable, "-c", _NOBODY, *arguments, "--settings", str(self.settings)])
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -59,6 +61,21 @@ class Agent:
             if process.poll() is None:
                 process.kill()
             process.wait(30)
+
+
+_NOBODY = """
+import os, pwd
+from agent.main import app
+nobody = pwd.getpwnam("nobody")
+os.setgroups([])
+os.setgid(nobody.pw_gid)
+os.setuid(nobody.pw_uid)
+app()
+"""
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
 
 def target(dsn: str, more: str = "") -> str:

@@ -165,7 +165,7 @@ def test_a_frame_that_cannot_be_encoded_costs_its_batch_and_not_the_agent(
     assembler: Assembler, outbox: Outbox, spool: Spool, losses: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     columns = {"datid": [1], "datname": ["\ud800"]}
-    outbox.put(run(), Frame.model_construct(metric="database", target="main", collected_at=now(), columns=columns))
+    outbox.put(run(), Frame.model_construct(metric="database", target="main", collected_at=now(), columns=columns))  # type: ignore[arg-type]
     assembler.close_batch()
     outbox.put(run())
     assembler.close_batch()

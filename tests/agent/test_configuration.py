@@ -180,7 +180,7 @@ def test_a_puller_pulls_at_once_and_when_it_is_woken_whatever_happens(
     puller = Puller(Configuration(tmp_path / "configuration.json", broken), client)
     puller.start()
     for pulls in range(1, 4):
-        until(lambda pulls=pulls: len(open_door.asked) >= pulls)
+        until(lambda pulls=pulls: len(open_door.asked) >= pulls)  # type: ignore[misc]
         puller.pull_now()
     puller.stop()
     puller.join(30)

@@ -98,7 +98,7 @@ def test_an_agent_that_ends_while_the_server_is_away_keeps_everything_in_its_spo
     for turn in (1, 2):
         before = len(spooled(agent))
         with agent.running() as process:
-            until(lambda before=before: len(spooled(agent)) > before)
+            until(lambda before=before: len(spooled(agent)) > before)  # type: ignore[misc]
             process.send_signal(signal.SIGTERM if turn == 1 else signal.SIGINT)
             assert process.wait(30) == 0
     batches = spooled(agent)

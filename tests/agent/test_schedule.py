@@ -1,4 +1,6 @@
-"""Promises of the schedule: a job for each collector and target, changed only where the document does, nobody in the way."""
+"""Promises of the schedule: a job for each collector and target, changed only where the document
+does, nobody in the way.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class Fake:
     def collectors(self) -> tuple[Collector, ...]:
         return WATCHED
 
-    def lane(self, collector: Collector) -> str:
+    def lane(self, collector: Collector) -> str:  # noqa: ARG002 - the protocol has it
         return f"{self.name}:cluster"
 
     def collect(self, collector: Collector) -> None:
@@ -140,7 +142,7 @@ def runs(outbox: Outbox, found: list[Run]) -> list[Run]:
 
 def test_an_execution_that_overruns_leaves_missed_runs(make: Make, outbox: Outbox) -> None:
     release = threading.Event()
-    schedule = make(Fake("slow", lambda _: release.wait(30) and None))
+    schedule = make(Fake("slow", lambda _: release.wait(30) and None))  # type: ignore[arg-type]
     schedule.apply(EVERY_SECOND)
     schedule.start()
     found: list[Run] = []

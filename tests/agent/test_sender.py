@@ -104,7 +104,7 @@ def test_pauses_grow_with_full_jitter_up_to_a_bound_and_begin_anew_after_success
         ceilings.append(high)
         return high
 
-    monkeypatch.setattr(module.random, "uniform", uniform)
+    monkeypatch.setattr(module.random, "uniform", uniform)  # type: ignore[attr-defined]
     entry = put(spool, b"x")
     sender = Sender(spool, Script(*[Later("away")] * 12, Delivered(), Later("away")), lambda: None)
     pauses = [sender.send(entry) for _ in range(12)]

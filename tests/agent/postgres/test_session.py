@@ -1,4 +1,6 @@
-"""Promises of a session: cheap and harmless for its server, honest about failures, never stuck, and back after a break."""
+"""Promises of a session: cheap and harmless for its server, honest about failures, never stuck, and
+back after a break.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Promises of a watched server about its databases: which are visited, over how many connections, and what is left out."""
+"""Promises of a watched server about its databases: which are visited, over how many connections, and
+what is left out.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,7 @@ def test_ten_databases_take_two_connections_at_most(
         opened.append(connect(*arguments, **options))
         return opened[-1]
 
-    monkeypatch.setattr(session_module.psycopg, "connect", counting)
+    monkeypatch.setattr(session_module.psycopg, "connect", counting)  # type: ignore[attr-defined]
     watching.target.apply(only("many_*"))
     assert visited(watching, oids) == set(ten)
     watching.collect(DATABASE)
@@ -127,7 +129,7 @@ def test_a_database_that_admits_nobody_is_not_visited(
         admin.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(closed)))
         admin.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(private)))
         admin.execute("create role without_rights login")
-        names = {oid: name for oid, name in admin.execute("select oid::int8, datname from pg_database")}
+        names = dict(admin.execute("select oid::int8, datname from pg_database").fetchall())
         try:
             with watched(server.dsn(user="without_rights")) as humble:
                 seen = visited(humble, names)
@@ -161,7 +163,7 @@ def test_a_database_that_is_dropped_under_the_session_costs_one_round(
         watching.target._roving.use(name)
     # It is gone now, and the session with it.
     runs: list[Run] = []
-    until(lambda: runs.extend(watching.collect(TABLE_STATS).runs) or runs[-1].status is not Status.ERROR)
+    until(lambda: runs.extend(watching.collect(TABLE_STATS).runs) or runs[-1].status is not Status.ERROR)  # type: ignore[func-returns-value, redundant-expr]
     assert len(runs) <= 2
     assert oids[runs[-1].datid or 0] == "postgres"
 

@@ -79,12 +79,12 @@ def test_a_crash_of_the_server_is_an_epoch_and_a_restart_is_none(own: EmbeddedPo
                 return False
 
         until(back)
-        frames = []
-        until(lambda: frames.extend(watching.collect(DATABASE_STATS).frames) or frames)
+        frames = []  # type: ignore[var-annotated]
+        until(lambda: frames.extend(watching.collect(DATABASE_STATS).frames) or frames)  # type: ignore[func-returns-value, redundant-expr]
         assert frames[0].epoch != before[0]
         assert frames[0].mode is Mode.FULL
-        tables = []
-        until(lambda: tables.extend(watching.collect(TABLE_STATS).frames) or tables)
+        tables = []  # type: ignore[var-annotated]
+        until(lambda: tables.extend(watching.collect(TABLE_STATS).frames) or tables)  # type: ignore[func-returns-value, redundant-expr]
         assert tables[0].epoch != before[1]
 
 

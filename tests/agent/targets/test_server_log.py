@@ -118,7 +118,7 @@ def test_the_log_is_read_while_the_server_is_down(logging_server: EmbeddedPostgr
             found: list[str] = []
             until(
                 lambda: (
-                    found.extend(
+                    found.extend(  # type: ignore[func-returns-value, redundant-expr]
                         message for frame in watching.collect(LOG_EVENT).frames for message in frame.columns["message"]
                     )
                     or "database system is shut down" in found
