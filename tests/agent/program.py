@@ -66,6 +66,8 @@ class Agent:
 _NOBODY = """
 import os, pwd
 from agent.main import app
+from agent.postgres.queries import names
+names()
 nobody = pwd.getpwnam("nobody")
 os.setgroups([])
 os.setgid(nobody.pw_gid)

@@ -129,7 +129,7 @@ def test_a_database_that_admits_nobody_is_not_visited(
         admin.execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(closed)))
         admin.execute(sql.SQL("revoke connect on database {} from public").format(sql.Identifier(private)))
         admin.execute("create role without_rights login")
-        names = dict(admin.execute("select oid::int8, datname from pg_database").fetchall())
+        names = dict(admin.execute("select oid::int8, datname from pg_database").fetchall())  # type: ignore[var-annotated]
         try:
             with watched(server.dsn(user="without_rights")) as humble:
                 seen = visited(humble, names)
