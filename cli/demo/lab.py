@@ -18,7 +18,14 @@ from pathlib import Path
 
 import psycopg
 
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, EmbeddedPostgresError, binaries, embedded_postgres
+from infra.standalone.embedded import (
+    THROWAWAY,
+    EmbeddedPostgres,
+    EmbeddedPostgresError,
+    binaries,
+    embedded_postgres,
+    uninterrupted,
+)
 
 #: The agent of the demo, the target it watches, and the database that pgbench works in.
 AGENT, TARGET, DATABASE = "demo", "watched", "bench"
@@ -171,7 +178,7 @@ log.files = ["{watched.data}/log/*.json"]
 def _start(
     stack: ExitStack, folder: Path, name: str, module: list[str], environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    with (folder / f"{name}.log").open("wb") as log:
+    with (folder / f"{name}.log").open("wb") as log, uninterrupted():
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
             stdin=subprocess.DEVNULL,
@@ -180,7 +187,7 @@ def _start(
             env={**os.environ, **environment},
             start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in our order
         )
-    stack.callback(_stop, process)
+        stack.callback(_stop, process)
     return process
 
 

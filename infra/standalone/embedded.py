@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,7 +166,7 @@ class EmbeddedPostgres:
             **self.settings,
         }
         # Opened here, as root where we are root: the server itself needs no right to the file.
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, uninterrupted():
             self._process = subprocess.Popen(
                 [binaries() / "postgres", "-D", self.data, *_flags(options)],
                 stdin=subprocess.DEVNULL,
@@ -207,6 +208,27 @@ class EmbeddedPostgres:
     def restart(self, mode: str = "fast") -> None:
         self.stop(mode)
         self.start()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and its like back until the end: a process that is being started must be known before it can be lost.
+
+    The handlers are replaced rather than the signals blocked, since a child would inherit what is blocked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for each in held:
+            signal.raise_signal(each)
 
 
 def _flags(options: Mapping[str, str]) -> Sequence[str]:
