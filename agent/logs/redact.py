@@ -23,7 +23,9 @@ _LOGGED_SQL = re.compile(
 )
 # auto_explain. After a quote comes YAML, where the query is one quoted string.
 _PLAN = re.compile(r"(?P<head>\w+ ?: [0-9.,]+ ms  plan):\s*(?:Query Text: (?!\")(?P<sql>.*)|.*)", re.DOTALL)
-_PLAN_BEGINS = re.compile(r"\n(?:Query (?:Parameters|Identifier): |[^\n]*  \((?:cost|actual|rows)=|\s*CTE )")
+_PLAN_BEGINS = re.compile(
+    r"\n(?:Query (?:Parameters|Identifier): |[^\n]{0,400}?  \((?:cost|actual|rows)=|[ ]{0,80}CTE )"
+)
 _PARAMETERS = re.compile(r"(.*?\bparameters: )(?=\$[0-9])", re.DOTALL | re.IGNORECASE)
 # pgaudit quotes its last fields only where it must: they begin after the seventh comma.
 _AUDIT = re.compile(r"AUDIT: (?:(?:SESSION|OBJECT),[0-9]+,[0-9]+,\w*,[\w ]*,[\w ]*,[\w.]*,)?")
