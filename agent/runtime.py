@@ -9,6 +9,7 @@ import time
 from uuid import uuid4
 
 from agent.assemble import Assembler, Batcher
+from agent.budget import Budget
 from agent.changes import Changes
 from agent.collectors.health import Delivery, Health, Watched
 from agent.configuration import Configuration, Puller
@@ -58,8 +59,14 @@ class Agent:
         self._sender = Sender(self._spool, self._server, self._changes.forget)
         watched = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
         delivery = Delivery(self._spool, self._sender, lambda: self._server.skew_us)
-        self._targets = [*watched, AgentTarget(self._outbox, health(self._outbox, watched, delivery))]
-        self._schedule = Schedule(self._targets, self._outbox)
+        figures = health(self._outbox, watched, delivery)
+        self._targets = [*watched, AgentTarget(self._outbox, figures)]
+        self._budget = Budget(figures)
+        self._schedule = Schedule(
+            self._targets,
+            self._outbox,
+            lambda metric, target: self._budget.refusal(metric, target, time.monotonic()),
+        )
         self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
         self._assembler = Assembler(
             settings.agent_id,
@@ -100,6 +107,7 @@ class Agent:
         self._changes.full_every_seconds = document.full_every_seconds
         for target in self._targets:
             target.apply(document)
+        self._budget.apply(document)
         self._schedule.apply(document)
         self._outbox.due.set()  # the interval of batches may be another one now
 

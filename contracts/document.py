@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from contracts.limits import BIGINT_MAX
 from contracts.metrics import CATALOGUE, METRICS
 from contracts.presets import PRESETS, STANDARD, Preset
 from contracts.version import __version__
@@ -15,6 +16,8 @@ MOST_ROWS = 100_000
 
 Seconds = Annotated[int, Field(strict=True, ge=1, le=86_400)]
 Cap = Annotated[int, Field(strict=True, ge=1, le=MOST_ROWS)]
+
+Share = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -45,6 +48,17 @@ class DatabaseSettings(_Section):
     """How many databases are looked into, in the order of their names."""
 
 
+class BudgetSettings(_Section):
+    """What the agent may take; over that it leaves metrics out in a declared order, and says so in their runs."""
+
+    cpu_share: Share | None = 0.05
+    """Share of one processor core that the agent's process may take; null is no bound."""
+    database_share: Share | None = 0.05
+    """Share of its time that a target may spend in the agent's queries; null is no bound."""
+    upload_bytes_per_hour: Annotated[int, Field(strict=True, ge=1, le=BIGINT_MAX)] | None = 100_000_000
+    """Bytes of batches that the agent may make, compressed; null is no bound."""
+
+
 class Document(_Section):
     """One configuration, complete: every field has a default."""
 
@@ -67,6 +81,8 @@ class Document(_Section):
     """What is said of metrics, by their names; an agent ignores names that it does not know."""
     databases: DatabaseSettings = DatabaseSettings()
     """Which databases are looked into."""
+    budget: BudgetSettings = BudgetSettings()
+    """What the agent may take."""
 
     @model_validator(mode="after")
     def _at_least_one_pattern(self) -> Document:

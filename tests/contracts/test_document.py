@@ -71,6 +71,12 @@ def test_a_preset_of_the_future_is_the_standard_one_and_says_so() -> None:
     assert Document().left_to_default is None
 
 
+def test_a_bound_may_be_left_out_or_be_none_at_all() -> None:
+    budget = Document.model_validate({"budget": {"cpu_share": None, "database_share": 1}}).budget
+    assert (budget.cpu_share, budget.database_share) == (None, 1)
+    assert budget.upload_bytes_per_hour == Document().budget.upload_bytes_per_hour
+
+
 def test_a_metric_that_is_off_has_no_interval() -> None:
     document = Document.model_validate({"metrics": {"host_cpu": {"enabled": False, "every_seconds": 7}}})
     assert document.interval("host_cpu") is None
@@ -108,6 +114,10 @@ def test_a_number_has_its_bounds(key: str, least: int, most: int) -> None:
         ({"metrics": {"host": {"enabled": "perhaps"}}}, "metrics.host.enabled: "),
         ({"metrics": {"host": 60}}, "metrics.host: "),
         ({"metrics": ["host"]}, "metrics: "),
+        ({"budget": {"cpu_share": 0}}, "budget.cpu_share: "),
+        ({"budget": {"database_share": 1.1}}, "budget.database_share: "),
+        ({"budget": {"cpu_share": "0.05"}}, "budget.cpu_share: "),
+        ({"budget": {"upload_bytes_per_hour": 0}}, "budget.upload_bytes_per_hour: "),
         ({"databases": {"include": "a"}}, "databases.include: "),
         ({"databases": {"include": [1]}}, "databases.include[0]: "),
         ({"databases": {"include": []}}, "databases.include: at least one pattern"),

@@ -67,6 +67,7 @@ def test_the_defaults_follow_the_documents_schema() -> None:
         {"metrics": {"host": 60}},
         {"databases": {"include": []}},
         {"preset": "frugal"},
+        {"budget": {"cpu_share": 2}},
         {"databases": {"at_most": 1.5}},
     ],
     ids=str,
