@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 
 from agent.collectors.health import Health
 from contracts.document import Document
@@ -54,9 +52,12 @@ class _Bound:
     _counts: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_PERIODS + 1))
 
     def apply(self, most: float | None, order: tuple[str, ...]) -> None:
-        """Bound by this from now on; what is not collected anyway needs not be left out."""
+        """Bound by this from now on. Where it is more than before, all is read again and judged by that."""
+        if most is None or (self.most is not None and most > self.most):
+            self.left_out.clear()
+            self._counts.clear()
         self.most = most
-        self.left_out = [metric for metric in self.left_out if metric in order] if most is not None else []
+        self.left_out = [metric for metric in self.left_out if metric in order]
 
     def measure(self, now: float, count: int, order: tuple[str, ...]) -> None:
         """Judge, once there are periods enough since the last judgement that changed something."""
@@ -71,7 +72,8 @@ class _Bound:
             self.left_out.append(more[0])
             log.warning("%s", self.why)
         elif taken < self.most * _EASE and self.left_out:
-            log.info("%s is kept: %s is read again", self.name, self.left_out.pop())
+            metric = self.left_out.pop()
+            log.info("%s is kept: %s is read again", self.name, metric)
         else:
             return
         # What comes now is judged by itself.
@@ -121,10 +123,8 @@ class Budget:
             if now - self._measured_at >= self._period:
                 self._measured_at = now
                 self._measure(now)
-            bounds: Iterable[_Bound] = (self._cpu, self._upload)
-            if target in self._databases:
-                bounds = chain(bounds, (self._databases[target],))
-            return next((bound.why for bound in bounds if metric in bound.left_out), None)
+            bounds = (self._cpu, self._upload, self._databases.get(target))
+            return next((bound.why for bound in bounds if bound and metric in bound.left_out), None)
 
     def _measure(self, now: float) -> None:
         self._cpu.measure(now, self._health.cpu_us(), self._order)

@@ -202,7 +202,19 @@ def test_another_document_is_obeyed_at_once(health: Health, spool: Spool) -> Non
     for _ in range(5):
         agent.passes()
     assert agent.left_out() == COLLECTED[:1]
-    agent.budget.apply(agent.document.model_copy(update={"budget": UNBOUND}))
+    for bound, left_out in ((30_000, COLLECTED[:1]), (120_000, ()), (None, ())):
+        budget = UNBOUND.model_copy(update={"upload_bytes_per_hour": bound})
+        agent.budget.apply(agent.document.model_copy(update={"budget": budget}))
+        assert agent.left_out() == left_out
+
+
+def test_a_metric_that_is_switched_off_is_not_left_out_any_more(health: Health, spool: Spool) -> None:
+    agent = Minutes(health, UPLOAD)
+    put(spool, 6_000)
+    for _ in range(5):
+        agent.passes()
+    metrics = {COLLECTED[0]: MetricSettings(enabled=False)}
+    agent.budget.apply(agent.document.model_copy(update={"metrics": metrics}))
     assert agent.left_out() == ()
 
 
