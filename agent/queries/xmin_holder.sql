@@ -1,0 +1,65 @@
+-- Who keeps dead rows from being removed, oldest first. A session does by its own transaction id as well as by its
+-- snapshot; one that vacuums does not. The server hides both of other roles' sessions from a role without rights:
+-- then the session is here with a null age.
+-- Privileges: pg_read_all_stats (in pg_monitor) for all sessions. Cost: some 0.3 ms for 100 sessions.
+-- Parameter: at_most.
+copy (
+    select kind, holder, datid, user_name, application_name, state, xmin_age, catalog_xmin_age, held_since_at
+    from (
+        select
+            'session' as kind,
+            a.pid::text as holder,
+            a.datid,
+            a.usename as user_name,
+            a.application_name,
+            a.state,
+            greatest(pg_catalog.age(a.backend_xid), pg_catalog.age(a.backend_xmin)) as xmin_age,
+            null::int as catalog_xmin_age,
+            a.xact_start as held_since_at
+        from pg_catalog.pg_stat_activity a
+        where a.pid <> pg_catalog.pg_backend_pid()
+            and a.backend_type is distinct from 'walsender'
+            and (a.backend_xid is not null or a.backend_xmin is not null or a.backend_type is null)
+            and a.pid not in (select v.pid from pg_catalog.pg_stat_progress_vacuum v)
+        union all
+        select
+            'standby',
+            w.pid::text,
+            null,
+            w.usename,
+            w.application_name,
+            w.state,
+            pg_catalog.age(w.backend_xmin),
+            null,
+            w.backend_start
+        from pg_catalog.pg_stat_replication w
+        where w.backend_xmin is not null
+        union all
+        select
+            'slot',
+            r.slot_name,
+            r.datoid,
+            null,
+            null,
+            case when r.active then 'active' else 'inactive' end,
+            pg_catalog.age(r.xmin),
+            pg_catalog.age(r.catalog_xmin),
+            null::timestamptz
+        from pg_catalog.pg_replication_slots r
+        where r.xmin is not null or r.catalog_xmin is not null
+        union all
+        select
+            'prepared',
+            p.transaction::text,
+            p.dbid,
+            pg_catalog.pg_get_userbyid(p.ownerid),
+            null,
+            null,
+            pg_catalog.age(p.transaction),
+            null,
+            p.prepared
+        from pg_catalog.pg_prepared_xact() p
+    ) as holders
+    order by greatest(xmin_age, catalog_xmin_age) desc nulls last
+    limit %(at_most)s
+) to stdout;
