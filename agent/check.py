@@ -14,7 +14,8 @@ from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
 from agent.logs.errors import LogUnreadableError
 from agent.logs.follow import matching
-from agent.postgres.session import Session, SessionError
+from agent.postgres.connection import SessionError
+from agent.postgres.session import Session
 from agent.settings import ServerSettings, Settings, SettingsError, TargetSettings
 from agent.transports.http import ServerClient
 from contracts.batch import Status
@@ -135,13 +136,15 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
 
 def _queries(what: str, session: Session) -> Iterator[Finding]:
     """Every query once: what a check by rights would miss shows when it is asked."""
-    session.epoch()
+    session.epoch("cluster")
     for collector in COLLECTORS:
         if isinstance(collector, Query):
             metric = collector.metric
             try:
-                session.lines(metric.name)
+                collector.read(session, metric.at_most)
             except SessionError as error:
+                if collector.extension and error.status is Status.UNSUPPORTED:
+                    continue  # said above, of the extension
                 mend = "grant pg_monitor to the role" if error.status is Status.PERMISSION else "see the server's log"
                 place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
                 yield Finding(place, f"{metric.name}: {error.detail}", mend, essential=True)

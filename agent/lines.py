@@ -49,6 +49,12 @@ def keys_of(metric: Metric, keys: Sequence[bytes]) -> Columns:
     }
 
 
+def nulls(metric: Metric, column: str, lines: Sequence[bytes]) -> int:
+    """In how many of these lines the column is null."""
+    place = metric.names.index(column)
+    return sum(line.split(b"\t", place + 1)[place] == _NULL for line in lines)
+
+
 def key_of(metric: Metric) -> Callable[[bytes], bytes]:
     """What cuts the key from a line: the columns of the key come first."""
     parts = len(metric.key)

@@ -23,6 +23,8 @@ class MetricSettings(_Section):
     """Whether it is collected at all."""
     every_seconds: Seconds | None = None
     """Time between two readings; null keeps the metric's own."""
+    at_most: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    """Rows of one reading at most, the busiest; null keeps the metric's own. Metrics without a cap ignore it."""
 
 
 class DatabaseSettings(_Section):
@@ -67,6 +69,11 @@ class Document(_Section):
         if not settings.enabled:
             return None
         return settings.every_seconds or CATALOGUE[metric].every_seconds
+
+    def at_most(self, metric: str) -> int | None:
+        """How many rows one reading of the metric has at most; None where the metric has no cap."""
+        cap = CATALOGUE[metric].at_most
+        return cap and (self.metrics.get(metric, MetricSettings()).at_most or cap)
 
     def intervals(self) -> dict[str, int]:
         """Seconds between two readings of every metric that is on."""

@@ -6,15 +6,44 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.collectors.values import Rows
+from agent.postgres.session import EpochOf, Session
 from contracts.batch import Status
-from contracts.metrics import Metric
+from contracts.metrics import Metric, Scope
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Reads a metric by the SQL of its name; once a server, or in each database, as the metric's scope says."""
+    """Reads a metric by the SQL of its name; once a server, or in each database, as the metric's scope says.
+
+    Attributes:
+        metric: what it reads; where that has a cap, the SQL has the parameter `at_most`, and `<metric>_total.sql`
+            answers how many rows there would be without it.
+        extension: the extension that it reads; its version chooses the SQL.
+        of: whose epoch its counters belong to, where it is not that of the metric's scope.
+        locked: a column that is null in just those rows that a lock kept from being read.
+    """
 
     metric: Metric
+    extension: str | None = None
+    of: EpochOf | None = None
+    locked: str | None = None
+
+    @property
+    def epoch(self) -> EpochOf:
+        return self.of or ("database" if self.metric.scope is Scope.DATABASE else "cluster")
+
+    def read(self, session: Session, at_most: int | None) -> list[bytes]:
+        """The lines of one reading; `at_most` is the cap, for a metric that has one.
+
+        Raises:
+            SessionError: with the status that the run deserves.
+        """
+        return session.lines(self.metric.name, {"at_most": at_most} if at_most else None, self.extension)
+
+    def rows_available(self, session: Session) -> int:
+        """How many rows there would be without the cap. Raises SessionError, as `read` does."""
+        ((total,),) = session.rows(f"{self.metric.name}_total", extension=self.extension)
+        return int(total)
 
 
 @dataclass(frozen=True, slots=True)

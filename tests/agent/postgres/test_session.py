@@ -17,8 +17,9 @@ import pytest
 from psycopg import sql
 
 from agent.postgres import session as module
+from agent.postgres.connection import SessionError
 from agent.postgres.queries import query
-from agent.postgres.session import Session, SessionError
+from agent.postgres.session import Session
 from contracts.batch import Status
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.agent.polling import until
@@ -248,14 +249,14 @@ def test_a_query_that_failed_while_copying_leaves_the_session_usable(session: Se
 
 def test_a_server_that_is_away_is_an_error_and_its_return_is_noticed() -> None:
     with embedded_postgres() as server, closing(Session(server.dsn())) as session:
-        before = session.epoch()
+        before = session.epoch("cluster")
         server.stop()
         assert failed(session).status is Status.ERROR
         away = failed(session)
         assert away.status is Status.ERROR
         assert "connection to server" in away.detail
         server.start()
-        assert session.epoch() == before, "a clean restart keeps the counters"
+        assert session.epoch("cluster") == before, "a clean restart keeps the counters"
 
 
 def test_a_refused_connection_names_the_reason(server: EmbeddedPostgres) -> None:

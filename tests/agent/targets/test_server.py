@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from contracts.batch import Mode, Status
+from contracts.document import DatabaseSettings, Document
 from contracts.metrics import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
@@ -109,7 +110,7 @@ def reader(server: EmbeddedPostgres, database: str) -> Iterator[psycopg.Connecti
 @pytest.fixture
 def watching(server: EmbeddedPostgres, database: str) -> Iterator[Watched]:
     with watched(server.dsn(database)) as one:
-        one.target._databases = one.target._databases.model_copy(update={"include": (database,)})
+        one.target.apply(Document(databases=DatabaseSettings(include=(database,))))
         yield one
 
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from contracts.batch import Mode
+from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.agent.polling import until
@@ -24,8 +25,7 @@ def own() -> Iterator[EmbeddedPostgres]:
 
 
 def only(watching: Watched, *names: str) -> Watched:
-    settings = watching.target._databases
-    watching.target._databases = settings.model_copy(update={"include": names})
+    watching.target.apply(Document(databases=DatabaseSettings(include=names)))
     return watching
 
 
