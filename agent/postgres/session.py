@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
-from agent.postgres.queries import query
+from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
 
 #: How long after statement_timeout the server's answer is waited for.
@@ -38,7 +38,7 @@ class Database:
 class Extension:
     """An extension as it stands in the session's database."""
 
-    version: tuple[int, ...]
+    version: Version
     schema: str
 
 
@@ -51,7 +51,7 @@ class Session:
     #: What this connection may not or cannot read, by query: not asked again until there is a new connection.
     refused: dict[str, SessionError] = field(default_factory=dict)
     _connection: psycopg.Connection[TupleRow] | None = None
-    _version: tuple[int, ...] = ()
+    _version: Version = ()
     _limited_to_ms: int = 0
     _extensions: dict[str, Extension] = field(default_factory=dict)
     _epochs: dict[EpochOf, int] = field(default_factory=dict)
@@ -143,12 +143,12 @@ class Session:
         try:
             with translated(), deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS):
                 if extension is None:
-                    yield self._connection, query(name, self._version)
+                    yield self._connection, _text(name, self._version)
                 else:
                     found = self._extension(self._connection, extension)
                     with self._connection.transaction():
                         self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, query(name, found.version)
+                        yield self._connection, _text(name, found.version)
         except SessionError as error:
             if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
@@ -193,6 +193,13 @@ class Session:
     def databases(self) -> list[Database]:
         """The databases that this role may connect to."""
         return [Database(int(oid), str(name)) for oid, name in self.rows("databases")]
+
+
+def _text(name: str, version: Version) -> LiteralString:
+    try:
+        return query(name, version)
+    except TooOldError as error:
+        raise SessionError(Status.UNSUPPORTED, str(error)) from error
 
 
 def _number(parts: TupleRow) -> int:

@@ -4,7 +4,7 @@
 -- Privileges: pg_read_all_stats (in pg_monitor) for all sessions. Cost: some 0.3 ms for 100 sessions.
 -- Parameter: at_most.
 copy (
-    select kind, holder, datid, user_name, application_name, state, xmin_age, catalog_xmin_age, held_since_at
+    select kind, holder, datid, user_name, application_name, state, xmin_age, held_since_at
     from (
         select
             'session' as kind,
@@ -14,12 +14,11 @@ copy (
             a.application_name,
             a.state,
             greatest(pg_catalog.age(a.backend_xid), pg_catalog.age(a.backend_xmin)) as xmin_age,
-            null::int as catalog_xmin_age,
             a.xact_start as held_since_at
         from pg_catalog.pg_stat_activity a
         where a.pid <> pg_catalog.pg_backend_pid()
             and a.backend_type is distinct from 'walsender'
-            and (a.backend_xid is not null or a.backend_xmin is not null or a.backend_type is null)
+            and (a.backend_xid is not null or a.backend_xmin is not null or (a.backend_type is null and a.datid is not null))
             and a.pid not in (select v.pid from pg_catalog.pg_stat_progress_vacuum v)
         union all
         select
@@ -30,23 +29,9 @@ copy (
             w.application_name,
             w.state,
             pg_catalog.age(w.backend_xmin),
-            null,
             w.backend_start
         from pg_catalog.pg_stat_replication w
-        where w.backend_xmin is not null
-        union all
-        select
-            'slot',
-            r.slot_name,
-            r.datoid,
-            null,
-            null,
-            case when r.active then 'active' else 'inactive' end,
-            pg_catalog.age(r.xmin),
-            pg_catalog.age(r.catalog_xmin),
-            r.inactive_since
-        from pg_catalog.pg_replication_slots r
-        where r.xmin is not null or r.catalog_xmin is not null
+        where w.backend_xmin is not null or w.state is null
         union all
         select
             'prepared',
@@ -56,10 +41,22 @@ copy (
             null,
             null,
             pg_catalog.age(p.transaction),
-            null,
             p.prepared
         from pg_catalog.pg_prepared_xact() p
+        union all
+        select
+            h.kind,
+            r.slot_name,
+            r.datoid,
+            null,
+            null,
+            case when r.active then 'active' else 'inactive' end,
+            pg_catalog.age(h.xmin),
+            r.inactive_since
+        from pg_catalog.pg_replication_slots r
+        cross join lateral (values ('slot', r.xmin), ('slot_catalog', r.catalog_xmin)) as h (kind, xmin)
+        where h.xmin is not null
     ) as holders
-    order by greatest(xmin_age, catalog_xmin_age) desc nulls last
+    order by xmin_age desc nulls last
     limit %(at_most)s
 ) to stdout;

@@ -78,7 +78,11 @@ XMIN_HOLDER = Metric(
     help="Who keeps dead rows from being removed: sessions, replication slots, prepared transactions, standbys.",
     key=("kind", "holder"),
     columns=(
-        label("kind", "`session`, `slot`, `prepared`, or `standby`: a WAL sender without a slot to hold it."),
+        label(
+            "kind",
+            "`session`, `standby` (a WAL sender without a slot that does), `prepared`, `slot`, or `slot_catalog`: what "
+            "a slot holds in the catalogs alone.",
+        ),
         label("holder", "Process id of a session or WAL sender, name of a slot, id of a prepared transaction."),
         label("datid", "Oid of the database, where it is of one.", type=Type.OID),
         label("user_name", "Role of the session or of the WAL sender; owner of the prepared transaction."),
@@ -89,7 +93,6 @@ XMIN_HOLDER = Metric(
             "Age of the oldest transaction whose rows it may need; null where the role may not see that session.",
             unit="transactions",
         ),
-        gauge("catalog_xmin_age", "Of a slot: the same of the catalogs' rows.", unit="transactions"),
         instant(
             "held_since_at",
             "Since when: the transaction's begin, its preparing, the WAL sender's start; of a slot, when it was last "

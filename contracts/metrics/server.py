@@ -57,8 +57,12 @@ CHECKPOINTER = Metric(
         counter("num_timed", "Checkpoints due by checkpoint_timeout, those skipped for want of work included."),
         counter("num_requested", "Checkpoints requested, by command, by max_wal_size or otherwise."),
         counter("num_done", "Checkpoints that were performed (18 and newer)."),
-        counter("restartpoints_timed", "Of a standby: restartpoints due by time (17 and newer; until 16 in num_timed)."),
-        counter("restartpoints_req", "Of a standby: restartpoints requested (17 and newer; until 16 in num_requested)."),
+        counter(
+            "restartpoints_timed", "Of a standby: restartpoints due by time (17 and newer; until 16 in num_timed)."
+        ),
+        counter(
+            "restartpoints_req", "Of a standby: restartpoints requested (17 and newer; until 16 in num_requested)."
+        ),
         counter("restartpoints_done", "Of a standby: restartpoints that were performed (17 and newer)."),
         counter("write_time_us", "Writing files."),
         counter("sync_time_us", "Synchronizing files."),
