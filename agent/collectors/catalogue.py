@@ -90,6 +90,6 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(WAL_FILES),
     Query(XID_AGE),
     Query(PREPARED_XACT),
-    Query(XMIN_HOLDER, withheld="xmin_age"),
+    Query(XMIN_HOLDER),
     Follow(LOG_EVENT),
 )

@@ -1,4 +1,5 @@
--- Settings. Where this session has a value of its own (see session.sql), the one that it would go back to.
+-- Settings. Where this session has a value of its own (see session.sql), the one that it would go back to; what a
+-- transaction has for itself is left out.
 -- Values that may hold a secret are withheld: commands and connection strings, whatever is named like a secret, and
 -- texts of extensions other than those known to have none.
 -- Privileges: pg_read_all_settings (in pg_monitor) for those of superusers only. Cost: some 2 ms.
@@ -35,5 +36,6 @@ copy (
                 )
             ) as is_withheld
         from pg_catalog.pg_settings
+        where name not in ('transaction_deferrable', 'transaction_isolation', 'transaction_read_only')
     ) as s
 ) to stdout;

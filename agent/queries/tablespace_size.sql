@@ -9,9 +9,11 @@ copy (
         case
             when pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
                 or pg_catalog.has_tablespace_privilege(s.oid, 'CREATE')
-                or s.oid = (select dattablespace from pg_catalog.pg_database where datname = pg_catalog.current_database())
+                or s.oid = (
+                    select d.dattablespace from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()
+                )
                 then pg_catalog.pg_tablespace_size(s.oid)
         end
     from pg_catalog.pg_tablespace s
-    where pg_catalog.has_tablespace_privilege(s.oid, 'CREATE') is not null
+    where pg_catalog.pg_describe_object('pg_catalog.pg_tablespace'::pg_catalog.regclass, s.oid, 0) is not null
 ) to stdout;

@@ -1,18 +1,18 @@
 -- How many hold the xmin horizon: the rows of xmin_holder without its cap.
--- Privileges: pg_read_all_stats (in pg_monitor) for all sessions. Cost: some 0.3 ms for 100 sessions.
+-- Privileges: none. Cost: some 0.3 ms for 100 sessions.
 select
     (
         select pg_catalog.count(*)
         from pg_catalog.pg_stat_activity a
         where a.pid <> pg_catalog.pg_backend_pid()
-            and a.backend_type is distinct from 'walsender'
-            and (a.backend_xid is not null or a.backend_xmin is not null or (a.backend_type is null and a.datid is not null))
+            and (a.backend_xid is not null or a.backend_xmin is not null)
+            and a.pid not in (select s.pid from pg_catalog.pg_stat_get_wal_senders() s)
             and a.pid not in (select v.pid from pg_catalog.pg_stat_progress_vacuum v)
     )
     + (
         select pg_catalog.count(*)
         from pg_catalog.pg_stat_replication w
-        where w.backend_xmin is not null or w.state is null
+        where w.backend_xmin is not null
     )
     + (select pg_catalog.count(*) from pg_catalog.pg_prepared_xact())
     + (

@@ -85,14 +85,13 @@ XMIN_HOLDER = Metric(
         ),
         label("holder", "Process id of a session or WAL sender, name of a slot, id of a prepared transaction."),
         label("datid", "Oid of the database, where it is of one.", type=Type.OID),
-        label("user_name", "Role of the session or of the WAL sender; owner of the prepared transaction."),
-        label("application_name", "Application name of the session or of the WAL sender."),
-        label("state", "State of the session or of the WAL sender; of a slot, `active` or `inactive`."),
-        gauge(
-            "xmin_age",
-            "Age of the oldest transaction whose rows it may need; null where the role may not see that session.",
-            unit="transactions",
+        label("user_name", "Role of the session or WAL sender; owner of the prepared transaction."),
+        label("application_name", "Application name of the session or WAL sender."),
+        label(
+            "state",
+            "State of the session or WAL sender (null without pg_read_all_stats); `active` or `inactive` of a slot.",
         ),
+        gauge("xmin_age", "Age of the oldest transaction whose rows it may need.", unit="transactions"),
         instant(
             "held_since_at",
             "Since when: the transaction's begin, its preparing, the WAL sender's start; of a slot, when it was last "
