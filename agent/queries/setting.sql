@@ -13,7 +13,7 @@ copy (
         s.sourcefile,
         s.reset_val is not distinct from s.boot_val,
         s.is_withheld,
-        coalesce(s.value, '') <> '',
+        coalesce(s.reset_val, '') <> '',
         s.pending_restart
     from (
         select
