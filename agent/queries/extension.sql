@@ -1,5 +1,5 @@
 -- Extensions of this database, and the version that their control files on the host have.
--- Privileges: none. Cost: some 2 ms: reads all control files of the host.
+-- Privileges: none. Cost: some 2 ms, as it reads all control files of the host.
 copy (
     select
         e.extname,

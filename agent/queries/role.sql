@@ -1,5 +1,5 @@
 -- Roles, what they may do, and which of the predefined roles for monitoring they have. No password, not even hashed.
--- Privileges: none. Cost: some 0.01 ms a role.
+-- Privileges: none. Cost: some 0.7 ms for 300 roles.
 copy (
     select
         oid,

@@ -2,7 +2,7 @@
 -- transaction has for itself is left out.
 -- Values that may hold a secret are withheld: commands and connection strings, whatever is named like a secret, and
 -- texts of extensions other than those known to have none.
--- Privileges: pg_read_all_settings (in pg_monitor) for those of superusers only. Cost: some 2 ms.
+-- Privileges: pg_read_all_settings (in pg_monitor) for those of superusers only. Cost: some 2.5 ms for 400.
 copy (
     select
         s.name,

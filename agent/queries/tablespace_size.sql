@@ -1,6 +1,6 @@
 -- Tablespaces and their size. A size that the role may not ask for is null: asking would fail the whole query.
 -- The default tablespace of the session's database is open to all; one that was dropped meanwhile is left out.
--- Privileges: CREATE on each, or pg_read_all_stats (in pg_monitor). Cost: one stat() a file: some 1 ms for 300.
+-- Privileges: CREATE on each, or pg_read_all_stats (in pg_monitor). Cost: one stat() a file: some 10 ms for 7,000.
 copy (
     select
         s.oid,
