@@ -1,5 +1,6 @@
 -- Who keeps dead rows from being removed, oldest first. A session does by its own transaction id as well as by its
--- snapshot; one that vacuums does not. A slot's own xmin holds all rows, its catalog_xmin those of the catalogs.
+-- snapshot; one that vacuums does not. A slot's own xmin holds all rows, its catalog_xmin those of the catalogs;
+-- once the WAL that it needs is lost, neither.
 -- Privileges: pg_read_all_stats (in pg_monitor) for state and begin of a session. Cost: some 2 ms for 100 sessions.
 -- Parameter: at_most.
 copy (
@@ -54,7 +55,7 @@ copy (
             r.inactive_since
         from pg_catalog.pg_replication_slots r
         cross join lateral (values ('slot', r.xmin), ('slot_catalog', r.catalog_xmin)) as h (kind, xmin)
-        where h.xmin is not null
+        where h.xmin is not null and r.wal_status is distinct from 'lost'
     ) as holders
     order by xmin_age desc
     limit %(at_most)s

@@ -18,4 +18,5 @@ select
     + (
         select pg_catalog.count(xmin) + pg_catalog.count(catalog_xmin)
         from pg_catalog.pg_replication_slots
+        where wal_status is distinct from 'lost'
     ) as total;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -155,7 +156,7 @@ def test_wal_files_are_those_in_the_folder(own: EmbeddedPostgres, admin: psycopg
                 "size_bytes": sum(stat.st_size for stat in files.values()),
                 "oldest_modified_at": min(int(s.st_mtime) for name, s in segments.items() if name <= current) * 10**6,
                 "ready_files": len(ready),
-                "oldest_ready_at": min(int(stat.st_mtime) for stat in ready) * 10**6,
+                "oldest_ready_at": min(int(stat.st_mtime) for stat in ready) * 10**6 if ready else None,
             }
         }
 
@@ -166,9 +167,11 @@ def test_wal_files_are_those_in_the_folder(own: EmbeddedPostgres, admin: psycopg
     admin.execute("select pg_reload_conf()")
     until(lambda: rows_of(watching.frame(WAL_FILES))[()]["ready_files"] == 0)
     admin.execute("checkpoint")  # what is archived and not needed any more is made ready for use
-    found = rows_of(watching.frame(WAL_FILES))[()]
-    assert found["oldest_ready_at"] is None
+    for path in sorted(folder.glob("0*"))[-1:]:
+        os.utime(path, (10**9, 10**9))  # the age of what is ready for use says nothing
+    found = agreed(lambda: rows_of(watching.frame(WAL_FILES)), in_folder)[()]
     assert found["recycled_segments"] >= 1
+    assert found["segments"] > found["recycled_segments"]
     with watched(own.dsn(user="plain")) as humble:
         run = humble.run(WAL_FILES)
         assert (run.status, run.rows) == (Status.PERMISSION, 0)
@@ -319,6 +322,29 @@ def test_slots_and_prepared_transactions_hold(
     finally:
         admin.execute("select pg_drop_replication_slot(%s)", (slot,))
     assert watching.run(XMIN_HOLDER).status is Status.EMPTY
+
+
+def test_a_slot_whose_wal_is_lost_holds_nothing(admin: psycopg.Connection, watching: Watched) -> None:
+    slot = f"slot_{uuid4().hex[:8]}"
+    admin.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", (slot,))
+    admin.execute("alter system set max_slot_wal_keep_size = '1MB'")
+    admin.execute("select pg_reload_conf()")
+    try:
+        held_by(watching, ("slot_catalog", slot))
+
+        def lost() -> bool:
+            admin.execute("insert into held select generate_series(1, 1000)")
+            admin.execute("select pg_switch_wal()")
+            admin.execute("checkpoint")
+            query = "select wal_status, catalog_xmin is not null from pg_replication_slots where slot_name = %s"
+            return admin.execute(query, (slot,)).fetchone() == ("lost", True)
+
+        until(lost)
+        held_by(watching)
+    finally:
+        admin.execute("alter system reset max_slot_wal_keep_size")
+        admin.execute("select pg_reload_conf()")
+        admin.execute("select pg_drop_replication_slot(%s)", (slot,))
 
 
 def test_of_more_holders_than_the_cap_the_oldest_are_told(
