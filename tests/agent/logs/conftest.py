@@ -11,14 +11,15 @@ from agent.logs.clock import LogClock
 from agent.logs.follow import LogFollower
 from agent.logs.parser import Dialect
 from contracts.metrics.logs import LOG_EVENT
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
+from tests.agent.servers import NewServer
 
 PREFIX = "%m [%-6p] %b %Q %e %q%u@%d/%a "
 ZONE = "Europe/Berlin"
 
 
 @pytest.fixture(scope="package")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """Takes the place of the run's server: this one logs every statement in every form."""
     settings = {
         **THROWAWAY,
@@ -36,7 +37,7 @@ def server() -> Iterator[EmbeddedPostgres]:
         "compute_query_id": "on",
         "shared_preload_libraries": "auto_explain",
     }
-    with embedded_postgres(settings) as running:
+    with new_server(settings) as running:
         yield running
 
 

@@ -12,15 +12,16 @@ import pytest
 from contracts.batch import Mode
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
+from tests.agent.servers import NewServer
 from tests.agent.targets.watching import Watched, databases, watched
 
 
 @pytest.fixture
-def own() -> Iterator[EmbeddedPostgres]:
+def own(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server that the test may break."""
-    with embedded_postgres() as server:
+    with new_server() as server:
         yield server
 
 
