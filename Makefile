@@ -28,7 +28,7 @@ demo: $(INSTALLED) #: watch a real PostgreSQL under load; ARGS="--once --json" c
 test: $(INSTALLED) #: run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-matrix: $(INSTALLED) #: run the agent's tests on PostgreSQL 14 to 18; ARGS="--only 14" on one
+test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 18; ARGS="--only 14" on one
 	$(BIN)/python -m tests.matrix -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: format lint types imports test test-matrix build #: everything that CI runs

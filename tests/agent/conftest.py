@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from agent.settings import ServerSettings
 from agent.transports.http import ServerClient
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.door import Door, door
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 
 TOKEN = "the-token-that-nobody-may-see"
-
-
-@pytest.fixture(scope="session")
-def new_server(pytestconfig: pytest.Config) -> NewServer:
-    return partial(embedded_postgres, installation=pytestconfig.getoption("postgresql"))
 
 
 @pytest.fixture(scope="session")

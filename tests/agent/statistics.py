@@ -19,36 +19,27 @@ def flush(connection: psycopg.Connection) -> None:
     connection.execute("select 1")
 
 
+def reset(connection: psycopg.Connection, statement: str, view: str) -> None:
+    """Reset statistics, and see it in that view."""
+    seen = f"select array_agg(stats_reset order by stats_reset) from {view}".encode()
+    before = connection.execute(seen).fetchone()
+    connection.execute(statement.encode())
+    until(lambda: connection.execute(seen).fetchone() != before)
+
+
 def reset_database(connection: psycopg.Connection) -> None:
     """Reset the statistics of this session's database, and see it."""
-    _reset(connection, "select pg_stat_reset()")
+    reset(connection, "select pg_stat_reset()", "pg_stat_database where datname = current_database()")
 
 
 def reset_shared(connection: psycopg.Connection) -> None:
-    """Reset the statistics that a crash resets as well and that tell of it, and see it."""
+    """Reset the shared statistics whose resets tell of a crash, and see it."""
     for part in ("archiver", "bgwriter", "wal"):
-        _reset(connection, f"select pg_stat_reset_shared('{part}')")
-    _reset(connection, "select pg_stat_reset_slru(null)")
+        reset(connection, f"select pg_stat_reset_shared('{part}')", f"pg_stat_{part}")
+    reset(connection, "select pg_stat_reset_slru(null)", "pg_stat_slru")
 
 
 def counted(connection: psycopg.Connection) -> None:
     """Return once the database of this session has statistics: PostgreSQL 14 dates them from the first it is told."""
     seen = "select xact_commit > 0 from pg_stat_database where datname = current_database()"
     until(lambda: connection.execute(seen).fetchone() == (True,))
-
-
-def _resets(connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return connection.execute("""
-        select 'database', stats_reset from pg_stat_database where datname = current_database()
-        union all select 'archiver', stats_reset from pg_stat_archiver
-        union all select 'bgwriter', stats_reset from pg_stat_bgwriter
-        union all select 'wal', stats_reset from pg_stat_wal
-        union all select name, stats_reset from pg_stat_slru
-        order by 1
-    """).fetchall()
-
-
-def _reset(connection: psycopg.Connection, statement: str) -> None:
-    before = _resets(connection)
-    connection.execute(statement.encode())
-    until(lambda: _resets(connection) != before)

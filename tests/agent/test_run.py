@@ -16,7 +16,7 @@ from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import Agent, target
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 
 pytestmark = pytest.mark.processes
 

@@ -1,4 +1,4 @@
-"""Runs the agent's tests that watch a server on each major version of PostgreSQL: one line a version.
+"""Runs the tests that watch a server on each major version of PostgreSQL: one line a version.
 
 `python -m tests.matrix [--only MAJOR]… [ARGUMENTS OF PYTEST]`. A version that cannot be had here is skipped, and that
 is said.
@@ -44,7 +44,7 @@ def main() -> int:
 def tested(place: Path, arguments: list[str]) -> tuple[int, str]:
     """Exit code and output of the tests on that installation."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "postgres", "tests/agent", "--postgresql", place, *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-m", "watched", "--postgresql", place, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

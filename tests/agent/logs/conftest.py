@@ -14,7 +14,7 @@ from agent.logs.follow import LogFollower
 from agent.logs.parser import Dialect, Form
 from contracts.metrics.logs import LOG_EVENT
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 
 PREFIX = "%m [%-6p] %b %Q %e %q%u@%d/%a "
 ZONE = "Europe/Berlin"

@@ -76,7 +76,7 @@ def test_a_server_without_a_shared_view_has_epochs_all_the_same(session: Session
     admin.execute("alter view pg_catalog.pg_stat_wal rename to pg_stat_wal_of_another")
     before = session.epoch("cluster"), session.epoch("database")
     assert session.refused.keys() == {"epoch"}
-    admin.execute("select pg_stat_reset()")
+    reset_database(admin)
     assert session.epoch("cluster") == before[0]
     assert session.epoch("database") != before[1]
 

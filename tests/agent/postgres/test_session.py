@@ -23,7 +23,7 @@ from agent.postgres.session import Session
 from contracts.batch import Status
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 
 Told = Callable[[LiteralString], None]
 

@@ -19,7 +19,7 @@ from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 from tests.agent.targets.watching import Watched, databases, rows_of, watched
 
 TEN = tuple(f"many_{number}" for number in range(10))

@@ -14,7 +14,7 @@ from contracts.batch import Status
 from contracts.metrics import CLUSTER, LOG_EVENT
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
-from tests.agent.servers import NewServer
+from tests.servers import NewServer
 from tests.agent.targets.watching import Watched
 
 SECRET = "s3cretHunter"
