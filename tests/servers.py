@@ -1,4 +1,4 @@
-"""Servers to watch: of the version that the run asks for (`pytest --postgresql DIR`)."""
+"""Servers to watch: of the version that the run asks for (`pytest --postgresql=DIR`)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def main() -> int:
         if code:
             say(output)
             failed.append(major)
-        say(f"PostgreSQL {place.name}: {output.splitlines()[-1].strip('= ')}")
+        say(f"PostgreSQL {place.name}: {output.strip().splitlines()[-1].strip('= ')}")
     if skipped:
         say(f"WARNING: {len(skipped)} of {len(majors)} versions of PostgreSQL were not tested: {spelled(skipped)}")
     if failed:
@@ -44,7 +44,7 @@ def main() -> int:
 def tested(place: Path, arguments: list[str]) -> tuple[int, str]:
     """Exit code and output of the tests on that installation."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "watched", "--postgresql", place, *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-m", "watched", f"--postgresql={place}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

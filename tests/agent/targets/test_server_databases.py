@@ -19,8 +19,8 @@ from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
-from tests.servers import NewServer
 from tests.agent.targets.watching import Watched, databases, rows_of, watched
+from tests.servers import NewServer
 
 FIFTY = tuple(f"many_{number:02}" for number in range(50))
 

@@ -14,9 +14,9 @@ from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
-from tests.servers import NewServer
 from tests.agent.statistics import counted, reset_database, reset_shared
 from tests.agent.targets.watching import Watched, databases, watched
+from tests.servers import NewServer
 
 
 @pytest.fixture

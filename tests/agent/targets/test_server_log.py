@@ -14,8 +14,8 @@ from contracts.batch import Status
 from contracts.metrics import CLUSTER, LOG_EVENT
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
-from tests.servers import NewServer
 from tests.agent.targets.watching import Watched
+from tests.servers import NewServer
 
 SECRET = "s3cretHunter"
 
