@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Query, Read
+from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read
 from agent.collectors.filesystem import Filesystems
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
+    AGENT_HEALTH,
+    AGENT_TARGET,
     CLUSTER,
     DATABASE,
     DATABASE_STATS,
@@ -58,4 +61,6 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(TABLE_STATS),
     Query(INDEX_STATS),
     Follow(LOG_EVENT),
+    Own(AGENT_HEALTH, Health.agent),
+    Own(AGENT_TARGET, Health.targets),
 )
