@@ -48,8 +48,8 @@ def answer(asked: Asked) -> Answer:
 
 
 def test_targets_are_read_each_by_itself_and_a_dead_one_delays_no_other(
-    tmp_path: Path, server: EmbeddedPostgres, open_door: Door
-, new_server: NewServer) -> None:
+    tmp_path: Path, server: EmbeddedPostgres, open_door: Door, new_server: NewServer
+) -> None:
     open_door.answer = answer
     agent = Agent(tmp_path)
 
