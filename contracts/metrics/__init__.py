@@ -7,7 +7,9 @@ lists of COPY, the comparison with the migrations' tables, and the reference pag
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
+from contracts.metrics.objects import BLOAT, FUNCTION, FUNCTION_STATS, RELATION_SIZE, SEQUENCE
 from contracts.metrics.postgres import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
+from contracts.metrics.statements import STATEMENT_INFO, STATEMENT_STATS, STATEMENT_TEXT
 
 METRICS: tuple[Metric, ...] = (
     HOST,
@@ -23,16 +25,27 @@ METRICS: tuple[Metric, ...] = (
     RELATION,
     TABLE_STATS,
     INDEX_STATS,
+    FUNCTION,
+    FUNCTION_STATS,
+    RELATION_SIZE,
+    SEQUENCE,
+    BLOAT,
+    STATEMENT_STATS,
+    STATEMENT_INFO,
+    STATEMENT_TEXT,
     LOG_EVENT,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "BLOAT",
     "CATALOGUE",
     "CLUSTER",
     "DATABASE",
     "DATABASE_STATS",
+    "FUNCTION",
+    "FUNCTION_STATS",
     "HOST",
     "HOST_CPU",
     "HOST_DISK",
@@ -44,6 +57,11 @@ __all__ = [
     "LOG_EVENT",
     "METRICS",
     "RELATION",
+    "RELATION_SIZE",
+    "SEQUENCE",
+    "STATEMENT_INFO",
+    "STATEMENT_STATS",
+    "STATEMENT_TEXT",
     "TABLE_STATS",
     "Column",
     "Kind",
