@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Query, Read
+from agent.collectors.collector import Collector, Follow, HostReading, Query, Read, Texts, Withheld
 from agent.collectors.filesystem import Filesystems
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
+    BLOAT,
     CLUSTER,
     DATABASE,
     DATABASE_STATS,
+    FUNCTION,
+    FUNCTION_STATS,
     HOST,
     HOST_CPU,
     HOST_DISK,
@@ -23,6 +26,11 @@ from contracts.metrics import (
     INDEX_STATS,
     LOG_EVENT,
     RELATION,
+    RELATION_SIZE,
+    SEQUENCE,
+    STATEMENT_INFO,
+    STATEMENT_STATS,
+    STATEMENT_TEXT,
     TABLE_STATS,
 )
 
@@ -57,5 +65,13 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(RELATION),
     Query(TABLE_STATS),
     Query(INDEX_STATS),
+    Query(FUNCTION),
+    Query(FUNCTION_STATS),
+    Query(RELATION_SIZE, locked="size_bytes"),
+    Query(SEQUENCE, locked="is_readable", withheld=Withheld("is_readable", "select on the sequences")),
+    Query(BLOAT, withheld=Withheld("is_readable", "select on the tables")),
+    Query(STATEMENT_STATS, extension="pg_stat_statements", of="statements", needs="pg_read_all_stats"),
+    Query(STATEMENT_INFO, extension="pg_stat_statements", of="statements"),
+    Texts(STATEMENT_TEXT, told_by=STATEMENT_STATS, extension="pg_stat_statements"),
     Follow(LOG_EVENT),
 )

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
-from agent.postgres.queries import query
+from agent.postgres.queries import Version, query
 from contracts.batch import Status
 
 #: How long after statement_timeout the server's answer is waited for.
@@ -34,14 +34,6 @@ class Database:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension as it stands in the session's database."""
-
-    version: tuple[int, ...]
-    schema: str
-
-
 @dataclass
 class Session:
     """A connection that belongs to one thread; it is in one database at a time."""
@@ -51,9 +43,8 @@ class Session:
     #: What this connection may not or cannot read, by query: not asked again until there is a new connection.
     refused: dict[str, SessionError] = field(default_factory=dict)
     _connection: psycopg.Connection[TupleRow] | None = None
-    _version: tuple[int, ...] = ()
+    _version: Version = ()
     _limited_to_ms: int = 0
-    _extensions: dict[str, Extension] = field(default_factory=dict)
     _epochs: dict[EpochOf, int] = field(default_factory=dict)
 
     @property
@@ -98,7 +89,6 @@ class Session:
             self._connection.close()
             self._connection = None
         self.refused.clear()
-        self._extensions.clear()
         self._epochs.clear()
 
     def rows(
@@ -145,25 +135,43 @@ class Session:
                 if extension is None:
                     yield self._connection, query(name, self._version)
                 else:
-                    found = self._extension(self._connection, extension)
                     with self._connection.transaction():
-                        self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, query(name, found.version)
-        except SessionError as error:
-            if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
+                        version = self._extension(self._connection, extension)
+                        try:
+                            text = query(name, version)
+                        except KeyError as unknown:
+                            detail = f"{extension} is too old; alter extension {extension} update"
+                            raise SessionError(Status.UNSUPPORTED, detail) from unknown
+                        yield self._connection, text
+        except SessionError as failure:
+            error = failure
+            if extension and failure.sqlstate == "55000":  # object_not_in_prerequisite_state: it is not preloaded
+                error = SessionError(Status.UNSUPPORTED, failure.detail, failure.sqlstate)
+            # What the server did not refuse itself costs it nothing, not even a line of its log: asked again.
+            if error.sqlstate and error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
             if self._connection.broken:
                 self.close()
-            raise
+            raise error from failure.__cause__
 
-    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Extension:
-        if name not in self._extensions:
-            row = connection.execute(query("extension_installed", ()), {"name": name}).fetchone()
-            if row is None:
-                detail = f"{name} is not there; create extension {name} in database {self.database}"
-                raise SessionError(Status.UNSUPPORTED, detail)
-            self._extensions[name] = Extension(tuple(map(int, str(row[0]).split("."))), str(row[1]))
-        return self._extensions[name]
+    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Version:
+        """Its version; its schema is on the search path until the transaction ends."""
+        row = connection.execute(query("extension", ()), {"name": name}).fetchone()
+        if row is None:
+            detail = f"{name} is not there; create extension {name} in database {self.database}"
+            raise SessionError(Status.UNSUPPORTED, detail)
+        return tuple(map(int, str(row[0]).split(".")))
+
+    def require(self, role: str) -> None:
+        """Make sure of this predefined role, where the server leaves rows or texts out in silence without it.
+
+        Raises:
+            SessionError: the session's role does not have it.
+        """
+        ((held,),) = self.rows("role_held", {"role": role})
+        if not held:
+            detail = f"what other roles did is not shown; grant {role} to the agent's role"
+            raise SessionError(Status.PERMISSION, detail)
 
     def within_one_epoch(self, of: EpochOf, read: Callable[[], Read]) -> tuple[Read, int]:
         """What `read` answers, and the epoch that holds from before its beginning until after its end.

@@ -9,6 +9,6 @@ copy (
         (pg_catalog.pg_stat_get_function_self_time(p.oid) * 1000)::bigint
     from pg_catalog.pg_proc p
     where p.prolang <> 12::oid and pg_catalog.pg_stat_get_function_calls(p.oid) is not null
-    order by pg_catalog.pg_stat_get_function_self_time(p.oid) desc
+    order by pg_catalog.pg_stat_get_function_self_time(p.oid) desc, p.oid
     limit %(at_most)s
 ) to stdout;

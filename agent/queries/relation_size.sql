@@ -1,7 +1,7 @@
 -- Sizes of tables, materialized views and indexes, each file asked for once. Asking takes an AccessShareLock, which
 -- waits behind an AccessExclusiveLock even if that is itself still waiting: whatever has one in pg_locks is left alone,
 -- and so is a table whose TOAST table or index of that has one.
--- Privileges: none. Cost: some 35 ms for 4,000 relations; one stat() a file.
+-- Privileges: none. Cost: some 50 ms for 4,000 relations; one stat() a file.
 copy (
     with locked as materialized (
         select distinct k.relation
