@@ -118,7 +118,7 @@ copy (
         from walk w
         join field f on f.oid = w.oid and f.number = w.number + 1
     ), entry as materialized (
-        -- Bytes of one entry, its line pointer left out; where lengths vary, rounding up to 8 adds 3.5 on average.
+        -- Bytes of one entry, its line pointer left out. Where lengths vary, rounding up to 8 adds 3.5 on average.
         select
             k.*, s.is_known, s.keys,
             case when s.varies then l.bytes + 3.5 else pg_catalog.ceil(l.bytes / 8) * 8 end as bytes

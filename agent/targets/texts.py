@@ -11,7 +11,6 @@ from collections.abc import Iterable
 
 from agent.changes import Changes
 from agent.collectors.collector import Texts
-from agent.lines import columns_of
 from agent.logs.literals import CUT, redact_sql
 from agent.postgres.session import Session
 from agent.targets.recording import Outcome
@@ -42,6 +41,7 @@ class StatementTexts:
         Raises:
             SessionError: with the status that the run deserves.
         """
+        name = collector.metric.name
         place = collector.told_by.key.index("queryid")
         keys = self._changes.keys(collector.told_by, self._target)
         told = dict.fromkeys(int(key.split(b"\t")[place]) for key in keys)  # the busiest first
@@ -54,14 +54,13 @@ class StatementTexts:
         session.use()
         session.require("pg_read_all_stats")
         parameters = {"queryids": asked, "characters": _CHARACTERS + 1}
-        lines = session.lines(collector.metric.name, parameters, collector.extension)
-        columns = columns_of(collector.metric, lines)
-        columns["query"] = [redacted(text) for text in columns["query"]]
-        frame = Frame(metric=collector.metric.name, target=self._target, collected_at=at, columns=columns)
-        self.sent(asked, columns["queryid"], time.monotonic())
+        texts = {int(queryid): redacted(text) for queryid, text in session.rows(name, parameters, collector.extension)}
+        columns = {"queryid": list(texts), "query": list(texts.values())}
+        frame = Frame(metric=name, target=self._target, collected_at=at, columns=columns) if texts else None
+        self.sent(asked, texts, time.monotonic())
         if len(asked) < len(due):
-            return Outcome(len(lines), frame, Status.TRUNCATED, "the others come next time", rows_available=len(due))
-        return Outcome(len(lines), frame)
+            return Outcome(len(texts), frame, Status.TRUNCATED, "the others come next time", rows_available=len(due))
+        return Outcome(len(texts), frame)
 
     def due(self, told: Iterable[int], now: float) -> list[int]:
         """Which of these are to be asked for."""

@@ -101,9 +101,7 @@ RELATION = Metric(
         gauge("is_unique", "Of an index: whether it is unique.", type=Type.BOOLEAN),
         gauge("is_primary", "Of an index: whether it is the primary key.", type=Type.BOOLEAN),
         gauge("is_valid", "Of an index: whether queries may use it.", type=Type.BOOLEAN),
-        label(
-            "access_method", "How it is stored: heap, btree, gin and so on; null for most partitioned tables."
-        ),
+        label("access_method", "How it is stored: heap, btree, gin and so on; null for most partitioned tables."),
         label("tablespace", "Tablespace; null is the database's own, or none."),
     ),
     every_seconds=300,

@@ -35,7 +35,9 @@ def session(server: EmbeddedPostgres) -> Iterator[Session]:
         run("create function queried_for() returns int language plpgsql as 'begin return 1; end'")
         run("create extension pg_stat_statements; select queried_for()")
         yield session
-        run("drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements")
+        run(
+            "drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements"
+        )
 
 
 @pytest.mark.parametrize(
