@@ -118,10 +118,11 @@ copy (
         from walk w
         join field f on f.oid = w.oid and f.number = w.number + 1
     ), entry as materialized (
-        -- Bytes of one entry, its line pointer left out. Where lengths vary, rounding up to 8 adds 3.5 on average.
+        -- Bytes of one entry, its line pointer left out. Where lengths vary, rounding up to 8 adds 3.5 on average,
+        -- where they hardly do, as much as to the mean.
         select
             k.*, s.is_known, s.keys,
-            case when s.varies then l.bytes + 3.5 else pg_catalog.ceil(l.bytes / 8) * 8 end as bytes
+            greatest(pg_catalog.ceil(l.bytes / 8) * 8, case when s.varies then l.bytes + 3.5 end) as bytes
         from chosen k
         join shape s on s.oid = k.oid
         join walk w on w.oid = k.oid and w.number = s.fields
