@@ -191,7 +191,12 @@ class Session:
 
     def epoch(self, of: EpochOf) -> int:
         """The epoch of the server, of the database that the session is in, or of pg_stat_statements."""
-        ((*cluster, database),) = self.rows("epoch")
+        try:
+            ((*cluster, database),) = self.rows("epoch")
+        except SessionError as error:
+            if error.status is not Status.UNSUPPORTED:
+                raise
+            ((*cluster, database),) = self.rows("epoch_without_wal")
         parts = {"cluster": (), "database": (database,), "statements": ()}[of]
         if of == "statements":
             (parts,) = self.rows("statements_epoch", extension="pg_stat_statements")

@@ -18,7 +18,8 @@ from contracts.codec import encode, sha256
 from contracts.metrics import DATABASE_STATS, TABLE_STATS
 from contracts.names import target_id
 from contracts.objects import key_of
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.store import Connection, Store
 
 MINUTE = 60_000_000
@@ -92,7 +93,7 @@ def _load(store: Store, agent: str, frames: list[Frame]) -> None:
         frames=tuple(frames),
     )
     digest = sha256(encode(batch))
-    load(store, batch, key_of(batch, digest), bytes.fromhex(digest), 30)
+    assert load(store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)], 30) == [Loaded.NEW]
 
 
 _DELTAS = """
