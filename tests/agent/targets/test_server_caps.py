@@ -46,7 +46,9 @@ def capped(watching: Watched, database: str, metric: Metric, at_most: int) -> No
 def test_the_busiest_stay_and_the_true_number_is_told(
     busy: psycopg.Connection, watching: Watched, metric: Metric, pattern: str
 ) -> None:
-    names = dict(busy.execute("select oid::int8, relname from pg_class where relname like %s", (pattern,)).fetchall())
+    names: dict[int, str] = dict(
+        busy.execute("select oid::int8, relname from pg_class where relname like %s", (pattern,)).fetchall()
+    )
     busiest = {oid for oid, name in names.items() if name[6] in "012"}
     capped(watching, busy.info.dbname, metric, 3)
     contents = watching.collect(metric)

@@ -52,7 +52,9 @@ def at(server: EmbeddedPostgres, database: str, watching: Watched) -> Watched:
 
 
 def named(frame: Frame, reader: psycopg.Connection) -> dict[str, dict[str, Any]]:
-    names = dict(reader.execute("select oid::int8, relname from pg_class where relkind = 'S'").fetchall())
+    names: dict[int, str] = dict(
+        reader.execute("select oid::int8, relname from pg_class where relkind = 'S'").fetchall()
+    )
     return {names[oid]: row for oid, row in rows_of(frame).items()}
 
 
