@@ -11,6 +11,7 @@ copy (
     ), sequences as materialized (
         select
             s.*,
+            k.relation is not null as is_locked,
             case when k.relation is null then
                 pg_catalog.has_sequence_privilege(s.seqrelid, 'SELECT,USAGE')
             end as is_readable,
@@ -49,7 +50,7 @@ copy (
         u.seqcycle,
         u.column_max,
         case
-            when not u.is_readable or u.is_readable is null then null
+            when u.is_readable is not true then null
             when u.last_value is null then 0
             when u.seqincrement < 0 then
                 (u.seqmax::numeric - u.last_value + 1) / (u.seqmax::numeric - u.seqmin + 1)
@@ -57,4 +58,6 @@ copy (
         end::float8,
         u.is_readable
     from used u
+    -- What was dropped meanwhile has no rights, and no lock either.
+    where u.is_locked or u.is_readable is not null
 ) to stdout;

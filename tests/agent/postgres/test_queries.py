@@ -17,6 +17,7 @@ from agent.postgres.session import Session
 from contracts.batch import Frame
 from contracts.metrics import METRICS, Metric, Scope
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.polling import until
 
 FILES = sorted(
     Path(str(file)) for file in resources.files("agent.queries").iterdir() if Path(str(file)).suffix == ".sql"
@@ -34,6 +35,8 @@ def session(server: EmbeddedPostgres) -> Iterator[Session]:
         run("create table queried (id int primary key, t text); create sequence queried_by")
         run("create function queried_for() returns int language plpgsql as 'begin return 1; end'")
         run("create extension pg_stat_statements; select queried_for()")
+        # The statistics of a session that ended arrive when they arrive.
+        until(lambda: session.lines("function"))
         yield session
         run(
             "drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements"

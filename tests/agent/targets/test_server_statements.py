@@ -98,6 +98,38 @@ def test_statements_are_those_of_the_view_counted_exactly(watching: Watched, wor
     assert all(row["total_exec_time_us"] > 0 for row in expected.values())
 
 
+def test_every_version_of_the_extension_is_read_as_it_is_and_one_that_is_too_old_is_told_to_be_updated(
+    watching: Watched, worker: psycopg.Connection
+) -> None:
+    # The version survives an upgrade of the server: an old one stands on a new server until it is updated.
+    available = {
+        version
+        for (version,) in worker.execute(
+            "select version from pg_available_extension_versions where name = 'pg_stat_statements'"
+        )
+    }
+    assert "1.9" in available
+    for version in sorted(available & {"1.9", "1.10", "1.11", "1.12"}):
+        worker.execute("drop extension pg_stat_statements")
+        create = sql.SQL('create extension pg_stat_statements schema "Odd one" version {}')
+        worker.execute(create.format(sql.Literal(version)))
+        worker.execute("select 'of a version'")
+        expected = truth(worker, "select $1")
+        watching.changes.forget()
+        found = statements_of(watching.frame(STATEMENT_STATS))
+        assert expected
+        assert {key: found[key] for key in expected} == expected, version
+    worker.execute("drop extension pg_stat_statements")
+    worker.execute("""create extension pg_stat_statements schema "Odd one" version '1.8'""")
+    watching.target.close()
+    for metric in (STATEMENT_STATS, STATEMENT_INFO):
+        run = watching.run(metric)
+        assert run.status is Status.UNSUPPORTED
+        assert run.detail == "pg_stat_statements is too old; alter extension pg_stat_statements update"
+    worker.execute("alter extension pg_stat_statements update")
+    assert watching.run(STATEMENT_STATS).status is Status.OK
+
+
 def test_one_statement_that_is_reset_says_so_and_the_others_stand(
     watching: Watched, worker: psycopg.Connection
 ) -> None:
