@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Query, Read, Texts, Withheld
+from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read, Texts, Withheld
 from agent.collectors.filesystem import Filesystems
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
+    AGENT_HEALTH,
+    AGENT_TARGET,
     BLOAT,
     CLUSTER,
     DATABASE,
@@ -74,4 +77,6 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(STATEMENT_INFO, extension="pg_stat_statements", of="statements"),
     Texts(STATEMENT_TEXT, told_by=STATEMENT_STATS, extension="pg_stat_statements"),
     Follow(LOG_EVENT),
+    Own(AGENT_HEALTH, Health.agent),
+    Own(AGENT_TARGET, Health.targets),
 )

@@ -1,10 +1,11 @@
-"""The kinds of collector: a query on a server, texts of statements, a reading of the host, a log that is followed."""
+"""The kinds of collector: a query, texts of statements, a reading of the host or the agent, a log that is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from agent.postgres.session import EpochOf, Session
 from contracts.batch import Status
@@ -93,4 +94,12 @@ class Read:
     open: Callable[[], Callable[[], HostReading]]
 
 
-Collector = Query | Texts | Follow | Read
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Reads a metric of the agent itself."""
+
+    metric: Metric
+    read: Callable[[Health], Rows]
+
+
+Collector = Query | Texts | Follow | Read | Own

@@ -22,7 +22,7 @@ _CHARACTERS, _AT_ONCE = 8_192, 500
 #: Seconds until a text is due again; sooner where the server had none, for it may have one later.
 _SENT_AGAIN, _ASKED_AGAIN = 86_400.0, 3_600.0
 
-#: Of how many statements it is known that they were sent; beyond that, the one sent longest ago counts as new.
+#: Of how many statements more than are told of it is known that they were sent; the one sent longest ago is forgotten.
 _REMEMBERED = 20_000
 
 
@@ -58,6 +58,7 @@ class StatementTexts:
         columns = {"queryid": list(texts), "query": list(texts.values())}
         frame = Frame(metric=name, target=self._target, collected_at=at, columns=columns) if texts else None
         self.sent(asked, texts, time.monotonic())
+        self.forget_all_but(len(told) + _REMEMBERED)
         if len(asked) < len(due):
             return Outcome(len(texts), frame, Status.TRUNCATED, "the others come next time", rows_available=len(due))
         return Outcome(len(texts), frame)
@@ -75,7 +76,10 @@ class StatementTexts:
         for queryid, at in again.items():
             self._due_at.pop(queryid, None)
             self._due_at[queryid] = at
-        for queryid in list(self._due_at)[: max(len(self._due_at) - _REMEMBERED, 0)]:
+
+    def forget_all_but(self, most: int) -> None:
+        """Keep no more than this in mind, those sent last."""
+        for queryid in list(self._due_at)[: max(len(self._due_at) - most, 0)]:
             del self._due_at[queryid]
 
 

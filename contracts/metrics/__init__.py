@@ -4,6 +4,7 @@ From here come the check that each SQL variant returns exactly these columns, th
 lists of COPY, the comparison with the migrations' tables, and the reference page.
 """
 
+from contracts.metrics.agent import AGENT_HEALTH, AGENT_TARGET
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
@@ -34,11 +35,15 @@ METRICS: tuple[Metric, ...] = (
     STATEMENT_INFO,
     STATEMENT_TEXT,
     LOG_EVENT,
+    AGENT_HEALTH,
+    AGENT_TARGET,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "AGENT_HEALTH",
+    "AGENT_TARGET",
     "BLOAT",
     "CATALOGUE",
     "CLUSTER",

@@ -138,10 +138,23 @@ def test_a_text_is_due_again_after_a_day_and_one_that_was_not_there_after_an_hou
     assert texts.due([1, 2], DAY) == [1, 2]
 
 
-def test_what_was_sent_longest_ago_is_forgotten_before_memory_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 3)
+def test_what_was_sent_longest_ago_is_forgotten_first() -> None:
     texts = StatementTexts("main", Changes())
     texts.sent([1, 2, 3], [1, 2, 3], 0)
     texts.sent([1, 4], [1, 4], 10)
+    texts.forget_all_but(3)
     assert texts.due([1, 2, 3, 4], 20) == [2]
-    assert len(texts._due_at) == 3
+    texts.forget_all_but(3)
+    assert texts.due([1, 3, 4], 20) == []
+
+
+def test_memory_does_not_grow_with_statements_that_come_and_go(
+    watching: Watched, worker: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 0)
+    for number in range(5):
+        worker.execute(f"select pg_stat_statements_reset(); create temp table a{number} (); select from a{number}")
+        watching.collect(STATEMENT_STATS)
+        watching.collect(STATEMENT_TEXT)
+        told = watching.changes.keys(STATEMENT_STATS, "main")
+        assert 0 < len(watching.target._texts._due_at) <= len(told)
