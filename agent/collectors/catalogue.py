@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read
+from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read, Texts, Withheld
 from agent.collectors.filesystem import Filesystems
 from agent.collectors.health import Health
 from agent.collectors.values import Rows
@@ -15,6 +15,7 @@ from contracts.metrics import (
     AGENT_TARGET,
     ARCHIVER,
     BGWRITER,
+    BLOAT,
     CHECKPOINTER,
     CLUSTER,
     DATABASE,
@@ -22,6 +23,8 @@ from contracts.metrics import (
     DATABASE_SIZE,
     DATABASE_STATS,
     EXTENSION,
+    FUNCTION,
+    FUNCTION_STATS,
     HOST,
     HOST_CPU,
     HOST_DISK,
@@ -35,9 +38,14 @@ from contracts.metrics import (
     PREPARED_XACT,
     RECOVERY_PREFETCH,
     RELATION,
+    RELATION_SIZE,
     ROLE,
+    SEQUENCE,
     SETTING,
     SLRU,
+    STATEMENT_INFO,
+    STATEMENT_STATS,
+    STATEMENT_TEXT,
     TABLE_STATS,
     TABLESPACE_SIZE,
     WAL,
@@ -88,12 +96,20 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(SETTING),
     Query(ROLE),
     Query(EXTENSION),
-    Query(DATABASE_SIZE, withheld="size_bytes"),
-    Query(TABLESPACE_SIZE, withheld="size_bytes"),
+    Query(DATABASE_SIZE, withheld=Withheld("size_bytes")),
+    Query(TABLESPACE_SIZE, withheld=Withheld("size_bytes")),
     Query(WAL_FILES),
     Query(XID_AGE),
     Query(PREPARED_XACT),
     Query(XMIN_HOLDER),
+    Query(FUNCTION),
+    Query(FUNCTION_STATS),
+    Query(RELATION_SIZE, locked="size_bytes"),
+    Query(SEQUENCE, locked="is_readable", withheld=Withheld("is_readable", "select on the sequences")),
+    Query(BLOAT, withheld=Withheld("is_readable", "select on the tables")),
+    Query(STATEMENT_STATS, extension="pg_stat_statements", of="statements", needs="pg_read_all_stats"),
+    Query(STATEMENT_INFO, extension="pg_stat_statements", of="statements"),
+    Texts(STATEMENT_TEXT, told_by=STATEMENT_STATS, extension="pg_stat_statements"),
     Follow(LOG_EVENT),
     Own(AGENT_HEALTH, Health.agent),
     Own(AGENT_TARGET, Health.targets),

@@ -9,6 +9,7 @@ from contracts.metrics.headroom import DATABASE_SIZE, PREPARED_XACT, TABLESPACE_
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
+from contracts.metrics.objects import BLOAT, FUNCTION, FUNCTION_STATS, RELATION_SIZE, SEQUENCE
 from contracts.metrics.postgres import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
 from contracts.metrics.server import (
     ARCHIVER,
@@ -21,6 +22,7 @@ from contracts.metrics.server import (
     WAL,
 )
 from contracts.metrics.settings import EXTENSION, ROLE, SETTING
+from contracts.metrics.statements import STATEMENT_INFO, STATEMENT_STATS, STATEMENT_TEXT
 
 METRICS: tuple[Metric, ...] = (
     HOST,
@@ -53,6 +55,14 @@ METRICS: tuple[Metric, ...] = (
     XID_AGE,
     PREPARED_XACT,
     XMIN_HOLDER,
+    FUNCTION,
+    FUNCTION_STATS,
+    RELATION_SIZE,
+    SEQUENCE,
+    BLOAT,
+    STATEMENT_STATS,
+    STATEMENT_INFO,
+    STATEMENT_TEXT,
     LOG_EVENT,
     AGENT_HEALTH,
     AGENT_TARGET,
@@ -65,6 +75,7 @@ __all__ = [
     "AGENT_TARGET",
     "ARCHIVER",
     "BGWRITER",
+    "BLOAT",
     "CATALOGUE",
     "CHECKPOINTER",
     "CLUSTER",
@@ -73,6 +84,8 @@ __all__ = [
     "DATABASE_SIZE",
     "DATABASE_STATS",
     "EXTENSION",
+    "FUNCTION",
+    "FUNCTION_STATS",
     "HOST",
     "HOST_CPU",
     "HOST_DISK",
@@ -87,9 +100,14 @@ __all__ = [
     "PREPARED_XACT",
     "RECOVERY_PREFETCH",
     "RELATION",
+    "RELATION_SIZE",
     "ROLE",
+    "SEQUENCE",
     "SETTING",
     "SLRU",
+    "STATEMENT_INFO",
+    "STATEMENT_STATS",
+    "STATEMENT_TEXT",
     "TABLESPACE_SIZE",
     "TABLE_STATS",
     "WAL",

@@ -17,6 +17,7 @@ from agent.postgres.session import Session
 from contracts.batch import Frame
 from contracts.metrics import METRICS, Metric, Scope
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.polling import until
 
 FILES = sorted(
     Path(str(file)) for file in resources.files("agent.queries").iterdir() if Path(str(file)).suffix == ".sql"
@@ -37,9 +38,15 @@ def session(server: EmbeddedPostgres) -> Iterator[Session]:
         server.run("psql", "-qd", server.dsn(), "-c", statements)
 
     with closing(Session(server.dsn())) as session:
-        run("create table queried (id int primary key, t text); create extension pg_stat_statements")
+        run("create table queried (id int primary key, t text); create sequence queried_by")
+        run("create function queried_for() returns int language plpgsql as 'begin return 1; end'")
+        run("create extension pg_stat_statements; select queried_for()")
+        # The statistics of a session that ended arrive when they arrive.
+        until(lambda: session.lines("function"))
         yield session
-        run("drop table queried; drop extension pg_stat_statements")
+        run(
+            "drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements"
+        )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,8 @@ def test_the_query_for_this_server_runs_in_psql(server: EmbeddedPostgres, sessio
     if version < (SINCE.get(name, 14),):
         pytest.skip(f"{name} came with version {SINCE[name]}")
     if collector and collector.extension:
-        version = session._extension(session._connection, collector.extension).version
+        with session._connection.transaction():
+            version = session._extension(session._connection, collector.extension)
     text = query(name, version).replace("%(at_most)s", "1000")
     if "%(" in text:
         return  # a question of the session's own, which has its tests

@@ -80,7 +80,7 @@ def test_a_size_that_the_role_may_not_ask_for_is_null_and_told(
         assert sizes[closed] > 0
         (run,) = contents.runs
         assert (run.status, run.rows, run.rows_available) == (Status.PERMISSION, len(names) - 1, len(names))
-        assert run.detail == f"1 of {len(names)} may not be read by this role; grant pg_monitor to it"
+        assert run.detail == f"1 of {len(names)} are withheld; grant pg_monitor to the agent's role"
         admin.execute("grant pg_read_all_stats to plain")
         try:
             with watched(own.dsn(user="plain")) as trusted:
