@@ -10,6 +10,8 @@ from agent.collectors.filesystem import Filesystems
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
+    ACTIVITY,
+    BLOCKING,
     CLUSTER,
     DATABASE,
     DATABASE_STATS,
@@ -21,9 +23,15 @@ from contracts.metrics import (
     HOST_MEMORY,
     HOST_NETWORK,
     INDEX_STATS,
+    LOCK_MODE,
     LOG_EVENT,
+    PROGRESS,
     RELATION,
+    REPLICATION,
+    REPLICATION_SLOT,
+    SUBSCRIPTION,
     TABLE_STATS,
+    WAL_RECEIVER,
 )
 
 
@@ -57,5 +65,13 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(RELATION),
     Query(TABLE_STATS),
     Query(INDEX_STATS),
+    Query(ACTIVITY, hidden="backend_type"),
+    Query(BLOCKING, hidden="blocked_backend_type"),
+    Query(LOCK_MODE),
+    Query(PROGRESS, hidden="relid"),
+    Query(REPLICATION, hidden="state"),
+    Query(REPLICATION_SLOT),
+    Query(WAL_RECEIVER, hidden="status"),
+    Query(SUBSCRIPTION),
     Follow(LOG_EVENT),
 )

@@ -124,6 +124,9 @@ class ServerTarget:
         if collector.locked and (locked := nulls(metric, collector.locked, lines)):
             detail = f"{locked} of {len(lines)} are locked, and left out until the next reading"
             return Outcome(len(lines) - locked, frame, Status.LOCKED, detail, rows_available=len(lines))
+        if collector.hidden and (hidden := nulls(metric, collector.hidden, lines)):
+            detail = f"{hidden} of {len(lines)} rows are hidden for the most part; grant pg_monitor to the agent's role"
+            return Outcome(len(lines), frame, Status.PERMISSION, detail)
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:

@@ -8,6 +8,8 @@ from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, H
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
 from contracts.metrics.postgres import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
+from contracts.metrics.replication import REPLICATION, REPLICATION_SLOT, SUBSCRIPTION, WAL_RECEIVER
+from contracts.metrics.sessions import ACTIVITY, BLOCKING, LOCK_MODE, PROGRESS
 
 METRICS: tuple[Metric, ...] = (
     HOST,
@@ -24,11 +26,21 @@ METRICS: tuple[Metric, ...] = (
     TABLE_STATS,
     INDEX_STATS,
     LOG_EVENT,
+    ACTIVITY,
+    BLOCKING,
+    LOCK_MODE,
+    PROGRESS,
+    REPLICATION,
+    REPLICATION_SLOT,
+    WAL_RECEIVER,
+    SUBSCRIPTION,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "ACTIVITY",
+    "BLOCKING",
     "CATALOGUE",
     "CLUSTER",
     "DATABASE",
@@ -41,10 +53,16 @@ __all__ = [
     "HOST_MEMORY",
     "HOST_NETWORK",
     "INDEX_STATS",
+    "LOCK_MODE",
     "LOG_EVENT",
     "METRICS",
+    "PROGRESS",
     "RELATION",
+    "REPLICATION",
+    "REPLICATION_SLOT",
+    "SUBSCRIPTION",
     "TABLE_STATS",
+    "WAL_RECEIVER",
     "Column",
     "Kind",
     "Metric",
