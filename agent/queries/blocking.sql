@@ -63,9 +63,11 @@ copy (
         limit 1
     ) as held on w.relation is null
     left join lateral (
+        -- It is known by the lock that it has on itself.
         select pg_catalog.min(x.prepared) as prepared
         from lock p
-        join pg_catalog.pg_prepared_xacts x on x.transaction = pg_catalog.split_part(p.virtualtransaction, '/', 2)::xid
+        join lock itself on itself.pid is null and itself.virtualtransaction = p.virtualtransaction
+        join pg_catalog.pg_prepared_xacts x on x.transaction = itself.transactionid
         where p.pid is null
             and (p.locktype, p.database, p.relation, p.page, p.tuple, p.transactionid, p.classid, p.objid, p.objsubid)
                 is not distinct from
