@@ -89,7 +89,7 @@ WAL_RECEIVER = Metric(
         gauge("replay_lsn", "Replayed.", unit="bytes"),
         gauge("receive_lag_bytes", "From received_lsn to latest_end_lsn; 0 or less where nothing is under way."),
         gauge("replay_lag_bytes", "Received and not yet replayed."),
-        gauge("replay_lag_us", "Age of the last replayed commit while received WAL waits, else 0; null if none runs."),
+        gauge("replay_lag_us", "Age of the last replayed commit while received WAL waits, else 0; null while stopped."),
         label("replay_pause_state", "not paused, pause requested, paused."),
         instant("latest_end_at", "When latest_end_lsn was reported, by the sender's clock."),
         instant("last_msg_send_at", "When the sender sent its last message, by its clock."),
