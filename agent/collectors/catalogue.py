@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Query, Read
+from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read
 from agent.collectors.filesystem import Filesystems
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
     ACTIVITY,
+    AGENT_HEALTH,
+    AGENT_TARGET,
     BLOCKING,
     CLUSTER,
     DATABASE,
@@ -74,4 +77,6 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(WAL_RECEIVER, hidden="status"),
     Query(SUBSCRIPTION),
     Follow(LOG_EVENT),
+    Own(AGENT_HEALTH, Health.agent),
+    Own(AGENT_TARGET, Health.targets),
 )

@@ -1,10 +1,11 @@
-"""The kinds of collector: a query on a server, a reading of the host, a log that is followed."""
+"""The kinds of collector: a query on a server, a reading of the host or of the agent, a log that is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from agent.postgres.session import EpochOf, Session
 from contracts.batch import Status
@@ -72,4 +73,12 @@ class Read:
     open: Callable[[], Callable[[], HostReading]]
 
 
-Collector = Query | Follow | Read
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Reads a metric of the agent itself."""
+
+    metric: Metric
+    read: Callable[[Health], Rows]
+
+
+Collector = Query | Follow | Read | Own

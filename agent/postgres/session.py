@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
+from agent.postgres.cost import Cost
 from agent.postgres.queries import query
 from contracts.batch import Status
 
@@ -50,6 +51,8 @@ class Session:
     statement_timeout_ms: int = 5_000
     #: What this connection may not or cannot read, by query: not asked again until there is a new connection.
     refused: dict[str, SessionError] = field(default_factory=dict)
+    #: Of all connections together.
+    cost: Cost = field(default_factory=Cost)
     _connection: psycopg.Connection[TupleRow] | None = None
     _version: tuple[int, ...] = ()
     _limited_to_ms: int = 0
@@ -73,7 +76,7 @@ class Session:
                     self._set_up(self._connection)
             return
         self.close()
-        with translated():
+        with self.cost.connecting(), translated():
             settings: dict[str, str | int | None] = {**DEADLINES, **conninfo_to_dict(self.dsn)}
             if database is not None:
                 settings["dbname"] = database
@@ -141,7 +144,8 @@ class Session:
         if self._connection is None:
             raise SessionError(Status.ERROR, "there is no connection")
         try:
-            with translated(), deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS):
+            limit = deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
+            with self.cost.asking(), translated(), limit:
                 if extension is None:
                     yield self._connection, query(name, self._version)
                 else:
@@ -183,7 +187,12 @@ class Session:
 
     def epoch(self, of: EpochOf) -> int:
         """The epoch of the server, of the database that the session is in, or of pg_stat_statements."""
-        ((*cluster, database),) = self.rows("epoch")
+        try:
+            ((*cluster, database),) = self.rows("epoch")
+        except SessionError as error:
+            if error.status is not Status.UNSUPPORTED:
+                raise
+            ((*cluster, database),) = self.rows("epoch_without_wal")
         parts = {"cluster": (), "database": (database,), "statements": ()}[of]
         if of == "statements":
             (parts,) = self.rows("statements_epoch", extension="pg_stat_statements")

@@ -20,6 +20,7 @@ from agent.logs.mark import Mark
 from agent.logs.parser import Dialect
 from agent.outbox import Outbox
 from agent.postgres.connection import SessionError
+from agent.postgres.cost import Cost
 from agent.postgres.session import Database, Session
 from agent.settings import TargetSettings
 from agent.targets.host import columns
@@ -57,6 +58,10 @@ class ServerTarget:
     def lane(self, collector: Collector) -> str:
         """The thread that the collector runs on, and so the connection that it uses."""
         return f"{self.name}:{'database' if collector.metric.scope is Scope.DATABASE else 'cluster'}"
+
+    def cost(self) -> Cost:
+        """What the server was asked so far."""
+        return self._cluster.cost + self._roving.cost
 
     def apply(self, document: Document) -> None:
         """Obey another document from the next reading on."""

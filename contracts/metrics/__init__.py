@@ -4,6 +4,7 @@ From here come the check that each SQL variant returns exactly these columns, th
 lists of COPY, the comparison with the migrations' tables, and the reference page.
 """
 
+from contracts.metrics.agent import AGENT_HEALTH, AGENT_TARGET
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
@@ -26,6 +27,8 @@ METRICS: tuple[Metric, ...] = (
     TABLE_STATS,
     INDEX_STATS,
     LOG_EVENT,
+    AGENT_HEALTH,
+    AGENT_TARGET,
     ACTIVITY,
     BLOCKING,
     LOCK_MODE,
@@ -40,6 +43,8 @@ CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
     "ACTIVITY",
+    "AGENT_HEALTH",
+    "AGENT_TARGET",
     "BLOCKING",
     "CATALOGUE",
     "CLUSTER",

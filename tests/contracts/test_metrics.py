@@ -40,7 +40,7 @@ def test_the_keys_columns_come_first(metric: Metric) -> None:
 def test_no_column_is_declared_twice_or_named_as_what_places_a_row(metric: Metric) -> None:
     names = [name for name, _ in metric.stored]
     assert len(set(names)) == len(names)
-    assert not {"target_id", "collected_at", "epoch", "gone", "since_at"} & set(metric.names)
+    assert not {"target_id", "collected_at", "epoch", "gone", "since_at", "fell"} & set(metric.names)
 
 
 @every_metric

@@ -69,6 +69,16 @@ def test_a_reset_of_statements_is_an_epoch_of_statements_only(session: Session, 
     assert {of for of in kinds if before[of] != after[of]} == {"statements"}
 
 
+def test_a_server_without_a_shared_view_has_epochs_all_the_same(session: Session, admin: psycopg.Connection) -> None:
+    admin.execute("set allow_system_table_mods = on")
+    admin.execute("alter view pg_catalog.pg_stat_wal rename to pg_stat_wal_of_another")
+    before = session.epoch("cluster"), session.epoch("database")
+    assert session.refused.keys() == {"epoch"}
+    admin.execute("select pg_stat_reset()")
+    assert session.epoch("cluster") == before[0]
+    assert session.epoch("database") != before[1]
+
+
 def test_an_extension_is_found_in_its_schema_and_nothing_else_is(session: Session) -> None:
     assert len(session.rows("statements_epoch", extension="pg_stat_statements")) == 1
     assert session._connection is not None

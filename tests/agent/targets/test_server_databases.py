@@ -21,12 +21,12 @@ from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.agent.polling import until
 from tests.agent.targets.watching import Watched, databases, rows_of, watched
 
-TEN = tuple(f"many_{number}" for number in range(10))
+FIFTY = tuple(f"many_{number:02}" for number in range(50))
 
 
 @pytest.fixture(scope="module")
-def ten(server: EmbeddedPostgres) -> Iterator[list[str]]:
-    with databases(server, *TEN) as names:
+def fifty(server: EmbeddedPostgres) -> Iterator[list[str]]:
+    with databases(server, *FIFTY) as names:
         yield names
 
 
@@ -52,8 +52,8 @@ def visited(watching: Watched, oids: dict[int, str]) -> set[str]:
     return {oids[run.datid] for run in contents.runs if run.datid is not None}
 
 
-def test_ten_databases_take_two_connections_at_most(
-    server: EmbeddedPostgres, ten: list[str], watching: Watched, oids: dict[int, str], monkeypatch: pytest.MonkeyPatch
+def test_fifty_databases_take_two_connections_at_most(
+    server: EmbeddedPostgres, fifty: list[str], watching: Watched, oids: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[psycopg.Connection] = []
     together: list[int] = []
@@ -66,9 +66,9 @@ def test_ten_databases_take_two_connections_at_most(
 
     monkeypatch.setattr(session_module.psycopg, "connect", counting)  # type: ignore[attr-defined]
     watching.target.apply(only("many_*"))
-    assert visited(watching, oids) == set(ten)
+    assert visited(watching, oids) == set(fifty)
     watching.collect(DATABASE)
-    assert visited(watching, oids) == set(ten)
+    assert visited(watching, oids) == set(fifty)
     assert max(together) == 2
     monkeypatch.undo()
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
@@ -80,7 +80,7 @@ def test_ten_databases_take_two_connections_at_most(
 
 
 def test_the_database_that_the_session_is_in_comes_first(
-    server: EmbeddedPostgres, ten: list[str], watching: Watched, oids: dict[int, str]
+    server: EmbeddedPostgres, fifty: list[str], watching: Watched, oids: dict[int, str]
 ) -> None:
     watching.target.apply(only("many_*"))
     first = [run.datid for run in watching.collect(TABLE_STATS).runs]
@@ -89,19 +89,19 @@ def test_the_database_that_the_session_is_in_comes_first(
     assert set(first) == set(second)
 
 
-def test_patterns_take_and_leave_databases(ten: list[str], watching: Watched, oids: dict[int, str]) -> None:
-    watching.target.apply(only("many_?_*", "postgres", exclude=("*_[0-7]_*", "many_9*")))
-    assert visited(watching, oids) == {ten[8], "postgres"}
+def test_patterns_take_and_leave_databases(fifty: list[str], watching: Watched, oids: dict[int, str]) -> None:
+    watching.target.apply(only("many_0?_*", "postgres", exclude=("*_0[0-7]_*", "many_09*")))
+    assert visited(watching, oids) == {fifty[8], "postgres"}
     watching.target.apply(only("*", exclude=("many_*",)))
-    assert not visited(watching, oids) & set(ten)
+    assert not visited(watching, oids) & set(fifty)
 
 
-def test_what_the_cap_leaves_out_is_told(ten: list[str], watching: Watched, oids: dict[int, str]) -> None:
+def test_what_the_cap_leaves_out_is_told(fifty: list[str], watching: Watched, oids: dict[int, str]) -> None:
     watching.target.apply(only("many_*", at_most=3))
     contents = watching.collect(TABLE_STATS)
-    assert sorted(oids[run.datid] for run in contents.runs if run.datid) == ten[:3]
+    assert sorted(oids[run.datid] for run in contents.runs if run.datid) == fifty[:3]
     (run,) = [run for run in contents.runs if run.datid is None]
-    assert (run.status, run.rows, run.rows_available) == (Status.TRUNCATED, 3, 10)
+    assert (run.status, run.rows, run.rows_available) == (Status.TRUNCATED, 3, 50)
     assert "databases.at_most" in (run.detail or "")
 
 

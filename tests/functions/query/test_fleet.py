@@ -13,7 +13,8 @@ from contracts.codec import encode, sha256
 from contracts.names import target_id
 from contracts.objects import key_of
 from contracts.version import __version__
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.query.handler import handler
 from functions.store import Store
 from infra.standalone.embedded import EmbeddedPostgres
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("deployed")
 def _load(store: Store, *batches: Batch) -> None:
     for each in batches:
         digest = sha256(encode(each))
-        load(store, each, key_of(each, digest), bytes.fromhex(digest), 30)
+        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
 
 
 def _get(path: str, **query: str) -> Any:
