@@ -11,6 +11,7 @@ from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
 from contracts.metrics.objects import BLOAT, FUNCTION, FUNCTION_STATS, RELATION_SIZE, SEQUENCE
 from contracts.metrics.postgres import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
+from contracts.metrics.replication import REPLICATION, REPLICATION_SLOT, SUBSCRIPTION, WAL_RECEIVER
 from contracts.metrics.server import (
     ARCHIVER,
     BGWRITER,
@@ -21,6 +22,7 @@ from contracts.metrics.server import (
     SLRU,
     WAL,
 )
+from contracts.metrics.sessions import ACTIVITY, BLOCKING, LOCK_MODE, PROGRESS
 from contracts.metrics.settings import EXTENSION, ROLE, SETTING
 from contracts.metrics.statements import STATEMENT_INFO, STATEMENT_STATS, STATEMENT_TEXT
 
@@ -66,16 +68,26 @@ METRICS: tuple[Metric, ...] = (
     LOG_EVENT,
     AGENT_HEALTH,
     AGENT_TARGET,
+    ACTIVITY,
+    BLOCKING,
+    LOCK_MODE,
+    PROGRESS,
+    REPLICATION,
+    REPLICATION_SLOT,
+    WAL_RECEIVER,
+    SUBSCRIPTION,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "ACTIVITY",
     "AGENT_HEALTH",
     "AGENT_TARGET",
     "ARCHIVER",
     "BGWRITER",
     "BLOAT",
+    "BLOCKING",
     "CATALOGUE",
     "CHECKPOINTER",
     "CLUSTER",
@@ -95,12 +107,16 @@ __all__ = [
     "HOST_NETWORK",
     "INDEX_STATS",
     "IO",
+    "LOCK_MODE",
     "LOG_EVENT",
     "METRICS",
     "PREPARED_XACT",
+    "PROGRESS",
     "RECOVERY_PREFETCH",
     "RELATION",
     "RELATION_SIZE",
+    "REPLICATION",
+    "REPLICATION_SLOT",
     "ROLE",
     "SEQUENCE",
     "SETTING",
@@ -108,10 +124,12 @@ __all__ = [
     "STATEMENT_INFO",
     "STATEMENT_STATS",
     "STATEMENT_TEXT",
+    "SUBSCRIPTION",
     "TABLESPACE_SIZE",
     "TABLE_STATS",
     "WAL",
     "WAL_FILES",
+    "WAL_RECEIVER",
     "XID_AGE",
     "XMIN_HOLDER",
     "Column",
