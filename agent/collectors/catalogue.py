@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.collectors import host
-from agent.collectors.collector import Collector, Follow, HostReading, Query, Read
+from agent.collectors.collector import Collector, Follow, HostReading, Own, Query, Read
 from agent.collectors.filesystem import Filesystems
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from contracts.batch import Status
 from contracts.metrics import (
+    AGENT_HEALTH,
+    AGENT_TARGET,
     ARCHIVER,
     BGWRITER,
     CHECKPOINTER,
@@ -85,11 +88,13 @@ COLLECTORS: tuple[Collector, ...] = (
     Query(SETTING),
     Query(ROLE),
     Query(EXTENSION),
-    Query(DATABASE_SIZE, withheld="size_bytes"),
-    Query(TABLESPACE_SIZE, withheld="size_bytes"),
+    Query(DATABASE_SIZE, hidden="size_bytes"),
+    Query(TABLESPACE_SIZE, hidden="size_bytes"),
     Query(WAL_FILES),
     Query(XID_AGE),
     Query(PREPARED_XACT),
     Query(XMIN_HOLDER),
     Follow(LOG_EVENT),
+    Own(AGENT_HEALTH, Health.agent),
+    Own(AGENT_TARGET, Health.targets),
 )

@@ -1,10 +1,11 @@
-"""The kinds of collector: a query on a server, a reading of the host, a log that is followed."""
+"""The kinds of collector: a query on a server, a reading of the host or of the agent, a log that is followed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.collectors.health import Health
 from agent.collectors.values import Rows
 from agent.postgres.session import EpochOf, Session
 from contracts.batch import Status
@@ -21,14 +22,14 @@ class Query:
         extension: the extension that it reads; its version chooses the SQL.
         of: whose epoch its counters belong to, where it is not that of the metric's scope.
         locked: a column that is null in just those rows that a lock kept from being read.
-        withheld: a column that is null in just those rows that the agent's role may not read.
+        hidden: a column that is null in just those rows of which the agent's role may not see more.
     """
 
     metric: Metric
     extension: str | None = None
     of: EpochOf | None = None
     locked: str | None = None
-    withheld: str | None = None
+    hidden: str | None = None
 
     @property
     def epoch(self) -> EpochOf:
@@ -72,4 +73,12 @@ class Read:
     open: Callable[[], Callable[[], HostReading]]
 
 
-Collector = Query | Follow | Read
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Reads a metric of the agent itself."""
+
+    metric: Metric
+    read: Callable[[Health], Rows]
+
+
+Collector = Query | Follow | Read | Own

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
+from agent.postgres.cost import Cost
 from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
 
@@ -50,6 +51,8 @@ class Session:
     statement_timeout_ms: int = 5_000
     #: What this connection may not or cannot read, by query: not asked again until there is a new connection.
     refused: dict[str, SessionError] = field(default_factory=dict)
+    #: Of all connections together.
+    cost: Cost = field(default_factory=Cost)
     _connection: psycopg.Connection[TupleRow] | None = None
     _version: Version = ()
     _limited_to_ms: int = 0
@@ -73,7 +76,7 @@ class Session:
                     self._set_up(self._connection)
             return
         self.close()
-        with translated():
+        with self.cost.connecting(), translated():
             settings: dict[str, str | int | None] = {**DEADLINES, **conninfo_to_dict(self.dsn)}
             if database is not None:
                 settings["dbname"] = database
@@ -141,14 +144,15 @@ class Session:
         if self._connection is None:
             raise SessionError(Status.ERROR, "there is no connection")
         try:
-            with translated(), deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS):
+            limit = deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
+            with self.cost.asking(), translated(), limit:
                 if extension is None:
                     yield self._connection, _text(name, self._version)
                 else:
                     found = self._extension(self._connection, extension)
                     with self._connection.transaction():
                         self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, _text(name, found.version)
+                        yield self._connection, query(name, found.version)
         except SessionError as error:
             if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
@@ -204,7 +208,7 @@ def _text(name: str, version: Version) -> LiteralString:
     try:
         return query(name, version)
     except TooOldError as error:
-        raise SessionError(Status.UNSUPPORTED, str(error)) from error
+        raise SessionError(Status.UNSUPPORTED, error.message) from error
 
 
 def _number(parts: TupleRow) -> int:

@@ -20,6 +20,7 @@ from agent.logs.mark import Mark
 from agent.logs.parser import Dialect
 from agent.outbox import Outbox
 from agent.postgres.connection import SessionError
+from agent.postgres.cost import Cost
 from agent.postgres.session import Database, Session
 from agent.settings import TargetSettings
 from agent.targets.host import columns
@@ -57,6 +58,10 @@ class ServerTarget:
     def lane(self, collector: Collector) -> str:
         """The thread that the collector runs on, and so the connection that it uses."""
         return f"{self.name}:{'database' if collector.metric.scope is Scope.DATABASE else 'cluster'}"
+
+    def cost(self) -> Cost:
+        """What the server was asked so far."""
+        return self._cluster.cost + self._roving.cost
 
     def apply(self, document: Document) -> None:
         """Obey another document from the next reading on."""
@@ -124,9 +129,9 @@ class ServerTarget:
         if collector.locked and (locked := nulls(metric, collector.locked, lines)):
             detail = f"{locked} of {len(lines)} are locked, and left out until the next reading"
             return Outcome(len(lines) - locked, frame, Status.LOCKED, detail, rows_available=len(lines))
-        if collector.withheld and (withheld := nulls(metric, collector.withheld, lines)):
-            detail = f"{withheld} of {len(lines)} may not be read by this role; grant pg_monitor to it"
-            return Outcome(len(lines) - withheld, frame, Status.PERMISSION, detail, rows_available=len(lines))
+        if collector.hidden and (hidden := nulls(metric, collector.hidden, lines)):
+            detail = f"{hidden} of {len(lines)} rows are hidden for the most part; grant pg_monitor to the agent's role"
+            return Outcome(len(lines), frame, Status.PERMISSION, detail)
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:

@@ -4,6 +4,7 @@ From here come the check that each SQL variant returns exactly these columns, th
 lists of COPY, the comparison with the migrations' tables, and the reference page.
 """
 
+from contracts.metrics.agent import AGENT_HEALTH, AGENT_TARGET
 from contracts.metrics.headroom import DATABASE_SIZE, PREPARED_XACT, TABLESPACE_SIZE, WAL_FILES, XID_AGE, XMIN_HOLDER
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
@@ -53,11 +54,15 @@ METRICS: tuple[Metric, ...] = (
     PREPARED_XACT,
     XMIN_HOLDER,
     LOG_EVENT,
+    AGENT_HEALTH,
+    AGENT_TARGET,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "AGENT_HEALTH",
+    "AGENT_TARGET",
     "ARCHIVER",
     "BGWRITER",
     "CATALOGUE",

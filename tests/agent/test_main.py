@@ -73,6 +73,13 @@ def test_once_shows_every_metric_as_the_batch_that_would_be_sent(
     until(lambda: agents_sessions(sessions) == 0)
 
 
+def test_the_agent_reads_itself_also_where_it_does_not_read_its_host(agent: Agent, server: EmbeddedPostgres) -> None:
+    agent.write(NO_HOST + target(server.dsn()), url=None)
+    batch = Batch.model_validate_json(agent.ask("once", "--json").stdout)
+    of_the_host = {run.collector: run.status for run in batch.runs if run.target == "host"}
+    assert of_the_host == {"agent_health": Status.OK, "agent_target": Status.OK}
+
+
 def test_once_shows_a_table_to_people(agent: Agent, server: EmbeddedPostgres) -> None:
     agent.write(NO_HOST + target(server.dsn()), url=None)
     done = agent.ask("once")

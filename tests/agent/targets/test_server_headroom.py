@@ -79,8 +79,9 @@ def test_a_size_that_the_role_may_not_ask_for_is_null_and_told(
         assert {name for name, size in sizes.items() if size is None} == {private}
         assert sizes[closed] > 0
         (run,) = contents.runs
-        assert (run.status, run.rows, run.rows_available) == (Status.PERMISSION, len(names) - 1, len(names))
-        assert run.detail == f"1 of {len(names)} may not be read by this role; grant pg_monitor to it"
+        assert run.status is Status.PERMISSION
+        assert (run.detail or "").startswith(f"1 of {len(names)} rows are hidden")
+        assert "grant pg_monitor" in (run.detail or "")
         admin.execute("grant pg_read_all_stats to plain")
         try:
             with watched(own.dsn(user="plain")) as trusted:
@@ -131,7 +132,8 @@ def test_tablespaces_have_their_place_and_size(own: EmbeddedPostgres, admin: psy
         sizes = {row["spcname"]: row["size_bytes"] for row in rows_of(contents.frames[0]).values()}
         assert {name for name, size in sizes.items() if size is None} == {"pg_global", "elsewhere"}
         (run,) = contents.runs
-        assert (run.status, run.rows, run.rows_available) == (Status.PERMISSION, 1, 3)
+        assert run.status is Status.PERMISSION
+        assert (run.detail or "").startswith("2 of 3 rows are hidden")
     finally:
         admin.execute("drop table placed")
         admin.execute("drop tablespace elsewhere")
