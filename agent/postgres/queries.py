@@ -17,12 +17,8 @@ _NAME = re.compile(r"(?P<query>\w+?)(?:\.(?:pg|ext)(?P<version>\d+(?:_\d+)*))?\.
 Version = tuple[int, ...]
 
 
-class TooOldError(KeyError):
-    """What the query reads came with a later version; `message` says with which."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+class TooOldError(Exception):
+    """What the query reads came with a later version."""
 
 
 @functools.cache

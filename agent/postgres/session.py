@@ -152,7 +152,7 @@ class Session:
                     found = self._extension(self._connection, extension)
                     with self._connection.transaction():
                         self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, query(name, found.version)
+                        yield self._connection, _text(name, found.version)
         except SessionError as error:
             if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
@@ -208,7 +208,7 @@ def _text(name: str, version: Version) -> LiteralString:
     try:
         return query(name, version)
     except TooOldError as error:
-        raise SessionError(Status.UNSUPPORTED, error.message) from error
+        raise SessionError(Status.UNSUPPORTED, str(error)) from error
 
 
 def _number(parts: TupleRow) -> int:
