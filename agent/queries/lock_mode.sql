@@ -1,5 +1,5 @@
 -- How many locks there are of each kind; those of the agent's own session left out.
--- Privileges: none. Cost: some 1 ms for 1,000 locks.
+-- Privileges: none. Cost: some 0.5 ms, 50 ms for 100,000 locks.
 copy (
     select
         coalesce(database, 0::oid),

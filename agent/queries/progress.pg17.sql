@@ -1,7 +1,7 @@
 -- How far long commands have come; the agent's own COPY left out. What a command does not count is null. A session has
 -- one such command at a time, so each row is of one of the views.
--- Privileges: pg_read_all_stats (in pg_monitor); without it all but pid, command and datid of other roles' is null, and
--- by relid such rows are told. Cost: some 0.5 ms.
+-- Privileges: pg_read_all_stats (in pg_monitor). Cost: some 3 ms, most of it planning.
+-- Without that privilege all but pid, command and datid of other roles' sessions is null; by relid such rows are told.
 copy (
     select
         pid,
