@@ -87,7 +87,7 @@ PROGRESS = Metric(
         gauge("pid", "The session; it has one such command at a time."),
         label(
             "command",
-            "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, REINDEX, BASE BACKUP, COPY FROM or COPY TO.",
+            "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, BASE BACKUP, COPY FROM and others.",
         ),
         label("backend_type", "Kind of process, such as autovacuum worker or client backend."),
         label("datid", "Oid of the database; null for a base backup.", type=Type.OID),
