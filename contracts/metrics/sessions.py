@@ -37,7 +37,7 @@ BLOCKING = Metric(
     columns=(
         gauge("blocked_pid", "The session that waits."),
         gauge("blocking_pid", "The one that it waits for; 0 is a prepared transaction."),
-        label("locktype", "What is locked: relation, transactionid, tuple, advisory …"),
+        label("locktype", "What is locked, such as relation, transactionid, tuple or advisory."),
         label("mode", "The mode that is wanted."),
         label("datid", "Oid of the waiting session's database.", type=Type.OID),
         label("relid", "Oid of the relation; of a row's lock, that of its table where it is known.", type=Type.OID),
@@ -85,8 +85,10 @@ PROGRESS = Metric(
     key=("pid",),
     columns=(
         gauge("pid", "The session; it has one such command at a time."),
-        label("command", "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, REINDEX, BASE BACKUP, COPY FROM …"),
-        label("backend_type", "Kind of process: autovacuum worker, client backend …"),
+        label(
+            "command", "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, REINDEX, BASE BACKUP, COPY FROM and so on."
+        ),
+        label("backend_type", "Kind of process, such as autovacuum worker or client backend."),
         label("datid", "Oid of the database; null for a base backup.", type=Type.OID),
         label("relid", "Oid of the table; 0 for none; null where the agent's role may not see it.", type=Type.OID),
         label("index_relid", "Oid of the index that is built, or that CLUSTER follows; 0 for none.", type=Type.OID),

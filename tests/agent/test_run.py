@@ -13,10 +13,11 @@ import pytest
 from contracts.batch import Batch, Columns, ConfigState, Status
 from contracts.codec import decode
 from contracts.metrics import METRICS, Scope
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import Agent, target
+from tests.servers import NewServer
 
 pytestmark = pytest.mark.processes
 
@@ -156,11 +157,13 @@ def test_two_agents_cannot_share_one_state(agent: Agent, server: EmbeddedPostgre
         assert process.poll() is None
 
 
-def test_a_stopped_server_delays_neither_the_host_nor_the_end(agent: Agent, open_door: Door) -> None:
+def test_a_stopped_server_delays_neither_the_host_nor_the_end(
+    agent: Agent, open_door: Door, new_server: NewServer
+) -> None:
     open_door.answer = answering(  # type: ignore[assignment]
         1, {**QUICK, "metrics": FAST, "statement_timeout_ms": 100}
     )
-    with embedded_postgres() as server:
+    with new_server() as server:
         agent.write(target(server.dsn()), url=open_door.url)
         with agent.running() as process:
             until(lambda: any(run.target == "main" for batch in uploaded(open_door) for run in batch.runs))

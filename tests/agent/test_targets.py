@@ -14,10 +14,11 @@ import pytest
 from contracts.batch import Status
 from contracts.codec import decode
 from contracts.metrics import METRICS
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import Agent
+from tests.servers import NewServer
 
 pytestmark = pytest.mark.processes
 
@@ -47,7 +48,7 @@ def answer(asked: Asked) -> Answer:
 
 
 def test_targets_are_read_each_by_itself_and_a_dead_one_delays_no_other(
-    tmp_path: Path, server: EmbeddedPostgres, open_door: Door
+    tmp_path: Path, server: EmbeddedPostgres, open_door: Door, new_server: NewServer
 ) -> None:
     open_door.answer = answer
     agent = Agent(tmp_path)
@@ -56,7 +57,7 @@ def test_targets_are_read_each_by_itself_and_a_dead_one_delays_no_other(
         runs = [run for asked in open_door.asked[seen:] if asked.body for run in decode(asked.body).runs]
         return {name: {run.status for run in runs if run.target == name} for name in ("live", "frozen", "away")}
 
-    with embedded_postgres() as other, socket.create_server(("127.0.0.1", 0)) as nobody:
+    with new_server() as other, socket.create_server(("127.0.0.1", 0)) as nobody:
         away = f"host=127.0.0.1 port={nobody.getsockname()[1]} connect_timeout=1"
         nobody.close()
         dsns = {"live": server.dsn(), "frozen": other.dsn(), "away": away}

@@ -12,6 +12,7 @@ from agent.postgres.connection import SessionError
 from agent.postgres.session import EpochOf, Session
 from contracts.batch import Status
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.statistics import counted, reset_database
 from tests.agent.targets.watching import databases
 
 
@@ -24,6 +25,7 @@ def admin(server: EmbeddedPostgres) -> Iterator[psycopg.Connection]:
     ):
         connection.execute('create schema "Strange one"')
         connection.execute('create extension pg_stat_statements schema "Strange one"')
+        counted(connection)
         yield connection
 
 
@@ -40,7 +42,7 @@ def test_a_reading_during_which_counters_are_reset_is_made_anew(session: Session
     def read() -> int:
         readings.append(len(readings))
         if len(readings) == 1:
-            admin.execute("select pg_stat_reset()")
+            reset_database(admin)
         return readings[-1]
 
     answer, epoch = session.within_one_epoch("database", read)
@@ -50,14 +52,14 @@ def test_a_reading_during_which_counters_are_reset_is_made_anew(session: Session
 
 def test_a_reset_between_two_readings_is_seen_by_the_second(session: Session, admin: psycopg.Connection) -> None:
     _, before = session.within_one_epoch("database", lambda: None)
-    admin.execute("select pg_stat_reset()")
+    reset_database(admin)
     _, after = session.within_one_epoch("database", lambda: None)
     assert before != after
 
 
 def test_counters_reset_again_and_again_end_the_reading(session: Session, admin: psycopg.Connection) -> None:
     with pytest.raises(SessionError, match="again and again") as caught:
-        session.within_one_epoch("database", lambda: admin.execute("select pg_stat_reset()"))
+        session.within_one_epoch("database", lambda: reset_database(admin))
     assert caught.value.status is Status.ERROR
 
 
@@ -74,7 +76,7 @@ def test_a_server_without_a_shared_view_has_epochs_all_the_same(session: Session
     admin.execute("alter view pg_catalog.pg_stat_wal rename to pg_stat_wal_of_another")
     before = session.epoch("cluster"), session.epoch("database")
     assert session.refused.keys() == {"epoch"}
-    admin.execute("select pg_stat_reset()")
+    reset_database(admin)
     assert session.epoch("cluster") == before[0]
     assert session.epoch("database") != before[1]
 

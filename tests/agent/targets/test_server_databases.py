@@ -17,9 +17,10 @@ from agent.targets.server import chosen
 from contracts.batch import Run, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.watching import Watched, databases, rows_of, watched
+from tests.servers import NewServer
 
 FIFTY = tuple(f"many_{number:02}" for number in range(50))
 
@@ -168,8 +169,8 @@ def test_a_database_that_is_dropped_under_the_session_costs_one_round(
     assert oids[runs[-1].datid or 0] == "postgres"
 
 
-def test_a_dead_server_gives_error_runs_and_no_zeros() -> None:
-    with embedded_postgres() as server, watched(server.dsn()) as watching:
+def test_a_dead_server_gives_error_runs_and_no_zeros(new_server: NewServer) -> None:
+    with new_server() as server, watched(server.dsn()) as watching:
         before = rows_of(watching.frame(DATABASE_STATS))
         assert watching.collect(TABLE_STATS).runs
         server.stop("immediate")
