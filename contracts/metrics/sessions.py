@@ -37,7 +37,7 @@ BLOCKING = Metric(
     columns=(
         gauge("blocked_pid", "The session that waits."),
         gauge("blocking_pid", "The one that it waits for; 0 is a prepared transaction."),
-        label("locktype", "What is locked, such as relation, transactionid, tuple or advisory."),
+        label("locktype", "What is locked: relation, transactionid, tuple, advisory and others."),
         label("mode", "The mode that is wanted."),
         label("datid", "Oid of the waiting session's database.", type=Type.OID),
         label("relid", "Oid of the relation; of a row's lock, that of its table where it is known.", type=Type.OID),
@@ -86,7 +86,8 @@ PROGRESS = Metric(
     columns=(
         gauge("pid", "The session; it has one such command at a time."),
         label(
-            "command", "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, REINDEX, BASE BACKUP, COPY FROM and so on."
+            "command",
+            "VACUUM, VACUUM FULL, CLUSTER, ANALYZE, CREATE INDEX, BASE BACKUP, COPY FROM and others.",
         ),
         label("backend_type", "Kind of process, such as autovacuum worker or client backend."),
         label("datid", "Oid of the database; null for a base backup.", type=Type.OID),

@@ -29,8 +29,8 @@ QUERIED = [collector.metric for collector in COLLECTED.values()]
 #: What PostgreSQL has not had for as long as it is watched, and the version that it came with.
 SINCE = {"io": 16, "recovery_prefetch": 15}
 
-#: What a server may have nothing of; the tests of these metrics give it some.
-MAY_BE_EMPTY = {
+#: What a server at rest may have nothing of; the tests of these metrics give it some.
+NONE_AT_REST = {
     "activity",
     "blocking",
     "lock_mode",
@@ -120,7 +120,7 @@ def test_a_query_answers_exactly_the_columns_of_the_catalogue(session: Session, 
         pytest.skip(f"{metric.name} came with version {SINCE[metric.name]}")
     lines = COLLECTED[metric.name].read(session, metric.at_most)
     columns = columns_of(metric, lines)
-    assert lines or metric.name in MAY_BE_EMPTY
+    assert lines or metric.name in NONE_AT_REST
     # The contract checks each column's type.
     datid = 1 if metric.scope is Scope.DATABASE else None
     epoch = 1 if metric.counters else None

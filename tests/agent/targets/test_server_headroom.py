@@ -16,17 +16,18 @@ from psycopg import sql
 from contracts.batch import Status
 from contracts.document import Document, MetricSettings
 from contracts.metrics import DATABASE_SIZE, PREPARED_XACT, TABLESPACE_SIZE, WAL_FILES, XID_AGE, XMIN_HOLDER
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres, new_directory
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, new_directory
 from tests.agent.polling import until
 from tests.agent.targets.views import value_of
 from tests.agent.targets.watching import Rows, Watched, agreed, databases, rows_of, truth, watched
+from tests.servers import NewServer
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[EmbeddedPostgres]:
+def own(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server that prepares transactions, decodes WAL, archives nothing, and knows a role without rights."""
     settings = {**THROWAWAY, "max_prepared_transactions": "5", "wal_level": "logical", "autovacuum": "off"}
-    with embedded_postgres({**settings, "archive_mode": "on"}) as server:
+    with new_server({**settings, "archive_mode": "on"}) as server:
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute("alter system set archive_command = 'false'")
             admin.execute("select pg_reload_conf()")
