@@ -10,10 +10,11 @@ import pytest
 from contracts.batch import Status
 from contracts.document import Document, MetricSettings
 from contracts.metrics import BLOCKING, LOCK_MODE
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.queries.acting import Row, ask, clock, pid, read, role, session, value
 from tests.agent.targets.watching import Watched, watched
+from tests.servers import NewServer
 
 #: The instants and identifiers that the views have of a session.
 TOLD = """
@@ -31,10 +32,10 @@ LOCKS = """
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server of this module's own, with prepared transactions and a table."""
     settings = {**THROWAWAY, "max_prepared_transactions": "5", "compute_query_id": "on", "autovacuum": "off"}
-    with embedded_postgres(settings) as running, session(running.dsn()) as admin:
+    with new_server(settings) as running, session(running.dsn()) as admin:
         admin.execute("create table account (id int primary key, balance int)")
         admin.execute("insert into account select g, 0 from generate_series(1, 3) g")
         yield running

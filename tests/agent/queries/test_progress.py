@@ -10,10 +10,11 @@ import pytest
 
 from contracts.batch import Status
 from contracts.metrics import PROGRESS
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.queries.acting import Row, ask, clock, pid, read, role, session, value
 from tests.agent.targets.watching import Watched, watched
+from tests.servers import NewServer
 
 #: Building an index with it waits until whoever has the lock lets it go: at the hundredth row.
 WORK = """
@@ -33,9 +34,9 @@ WORK = """
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server of this module's own, where nothing else is going on."""
-    with embedded_postgres({**THROWAWAY, "autovacuum": "off"}) as running, session(running.dsn()) as admin:
+    with new_server({**THROWAWAY, "autovacuum": "off"}) as running, session(running.dsn()) as admin:
         admin.execute(WORK)
         admin.execute("vacuum analyze")
         yield running

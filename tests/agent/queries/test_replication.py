@@ -11,10 +11,11 @@ import pytest
 
 from contracts.batch import Status
 from contracts.metrics import REPLICATION, REPLICATION_SLOT, WAL_RECEIVER, Metric
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres, free_port, new_directory
+from infra.standalone.embedded import EmbeddedPostgres, free_port, new_directory
 from tests.agent.polling import until
 from tests.agent.queries.acting import Row, clock, pid, read, role, session, value
 from tests.agent.targets.watching import Watched, watched
+from tests.servers import NewServer
 
 SETTINGS = {
     "fsync": "off",
@@ -63,7 +64,7 @@ DECODED = """
 @contextmanager
 def standby_of(source: EmbeddedPostgres, name: str) -> Iterator[EmbeddedPostgres]:
     """A running standby that streams over a slot of its name."""
-    standby = EmbeddedPostgres(new_directory("pganalytics-pg-"), free_port(), SETTINGS)
+    standby = EmbeddedPostgres(new_directory("pganalytics-pg-"), free_port(), SETTINGS, source.programs)
     dsn = f"{source.dsn()} application_name={name} password={SECRET}"
     try:
         source.run(
@@ -80,9 +81,9 @@ def standby_of(source: EmbeddedPostgres, name: str) -> Iterator[EmbeddedPostgres
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """The primary."""
-    with embedded_postgres(SETTINGS) as running, session(running.dsn()) as admin:
+    with new_server(SETTINGS) as running, session(running.dsn()) as admin:
         admin.execute("create table written (a int, t text)")
         yield running
 

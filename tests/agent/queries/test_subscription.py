@@ -10,10 +10,11 @@ from psycopg import sql
 
 from contracts.batch import Status
 from contracts.metrics import SUBSCRIPTION
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.queries.acting import Row, read, role, session, value
 from tests.agent.targets.watching import Watched, watched
+from tests.servers import NewServer
 
 SETTINGS = {
     "fsync": "off",
@@ -39,9 +40,9 @@ WORKER = """
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server with a database that publishes and one that subscribes."""
-    with embedded_postgres(SETTINGS) as running:
+    with new_server(SETTINGS) as running:
         with session(running.dsn()) as admin:
             admin.execute("create database publisher")
             admin.execute("create database subscriber")
