@@ -143,8 +143,8 @@ def _queries(what: str, session: Session) -> Iterator[Finding]:
             try:
                 collector.read(session, metric.at_most)
             except SessionError as error:
-                if collector.extension and error.status is Status.UNSUPPORTED:
-                    continue  # said above, of the extension
+                if error.status is Status.UNSUPPORTED:
+                    continue  # of an extension that is said above; what this server does not have nobody can mend
                 mend = "grant pg_monitor to the role" if error.status is Status.PERMISSION else "see the server's log"
                 place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
                 yield Finding(place, f"{metric.name}: {error.detail}", mend, essential=True)

@@ -22,12 +22,14 @@ class Query:
         extension: the extension that it reads; its version chooses the SQL.
         of: whose epoch its counters belong to, where it is not that of the metric's scope.
         locked: a column that is null in just those rows that a lock kept from being read.
+        withheld: a column that is null in just those rows that the agent's role may not read.
     """
 
     metric: Metric
     extension: str | None = None
     of: EpochOf | None = None
     locked: str | None = None
+    withheld: str | None = None
 
     @property
     def epoch(self) -> EpochOf:

@@ -17,6 +17,10 @@ _NAME = re.compile(r"(?P<query>\w+?)(?:\.(?:pg|ext)(?P<version>\d+(?:_\d+)*))?\.
 Version = tuple[int, ...]
 
 
+class TooOldError(Exception):
+    """What the query reads came with a later version."""
+
+
 @functools.cache
 def _variants() -> dict[str, dict[Version, str]]:
     found: dict[str, dict[Version, str]] = {}
@@ -33,12 +37,13 @@ def query(name: str, version: Version) -> LiteralString:
     """The text of a query for a server, or an extension, of that version.
 
     Raises:
-        KeyError: there is no such query, or none for a version that old.
+        KeyError: there is no such query.
+        TooOldError: there is none for a version that old.
     """
     variants = _variants()[name]
     suitable = [each for each in variants if each <= version]
     if not suitable:
-        raise KeyError(f"{name}: no variant for version {'.'.join(map(str, version))}")
+        raise TooOldError(f"{name} came with version {'.'.join(map(str, min(variants)))}")
     # The files are the program's own text, as literal as what stands in its modules.
     return resources.files("agent.queries").joinpath(variants[max(suitable)]).read_text()
 

@@ -14,7 +14,7 @@ from psycopg.rows import TupleRow
 
 from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
 from agent.postgres.cost import Cost
-from agent.postgres.queries import query
+from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
 
 #: How long after statement_timeout the server's answer is waited for.
@@ -39,7 +39,7 @@ class Database:
 class Extension:
     """An extension as it stands in the session's database."""
 
-    version: tuple[int, ...]
+    version: Version
     schema: str
 
 
@@ -54,7 +54,7 @@ class Session:
     #: Of all connections together.
     cost: Cost = field(default_factory=Cost)
     _connection: psycopg.Connection[TupleRow] | None = None
-    _version: tuple[int, ...] = ()
+    _version: Version = ()
     _limited_to_ms: int = 0
     _extensions: dict[str, Extension] = field(default_factory=dict)
     _epochs: dict[EpochOf, int] = field(default_factory=dict)
@@ -147,12 +147,12 @@ class Session:
             limit = deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
             with self.cost.asking(), translated(), limit:
                 if extension is None:
-                    yield self._connection, query(name, self._version)
+                    yield self._connection, _text(name, self._version)
                 else:
                     found = self._extension(self._connection, extension)
                     with self._connection.transaction():
                         self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, query(name, found.version)
+                        yield self._connection, _text(name, found.version)
         except SessionError as error:
             if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
@@ -202,6 +202,13 @@ class Session:
     def databases(self) -> list[Database]:
         """The databases that this role may connect to."""
         return [Database(int(oid), str(name)) for oid, name in self.rows("databases")]
+
+
+def _text(name: str, version: Version) -> LiteralString:
+    try:
+        return query(name, version)
+    except TooOldError as error:
+        raise SessionError(Status.UNSUPPORTED, str(error)) from error
 
 
 def _number(parts: TupleRow) -> int:

@@ -129,6 +129,9 @@ class ServerTarget:
         if collector.locked and (locked := nulls(metric, collector.locked, lines)):
             detail = f"{locked} of {len(lines)} are locked, and left out until the next reading"
             return Outcome(len(lines) - locked, frame, Status.LOCKED, detail, rows_available=len(lines))
+        if collector.withheld and (withheld := nulls(metric, collector.withheld, lines)):
+            detail = f"{withheld} of {len(lines)} may not be read by this role; grant pg_monitor to it"
+            return Outcome(len(lines) - withheld, frame, Status.PERMISSION, detail, rows_available=len(lines))
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:

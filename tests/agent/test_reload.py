@@ -10,9 +10,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from agent.changes import Changes
+from agent.collectors.catalogue import COLLECTORS
+from agent.collectors.collector import Query
 from agent.collectors.health import Health
 from agent.configuration import Configuration, Puller
 from agent.outbox import Outbox
@@ -22,12 +25,13 @@ from agent.targets.host import HostTarget
 from agent.targets.itself import AgentTarget
 from agent.targets.server import ServerTarget
 from agent.transports.http import ServerClient
-from contracts.batch import ConfigState
+from contracts.batch import ConfigState, Status
 from contracts.document import Document
 from contracts.metrics import METRICS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
+from tests.agent.targets.watching import databases
 
 #: Every second what the preset has on, and pulled only when the test says so.
 QUICK: dict[str, Any] = {
@@ -36,6 +40,8 @@ QUICK: dict[str, Any] = {
     "metrics": {metric.name: {"every_seconds": 1} for metric in METRICS},
 }
 
+CAPPED = [collector for collector in COLLECTORS if isinstance(collector, Query) and collector.metric.at_most]
+
 
 @dataclass
 class Reloading:
@@ -43,6 +49,7 @@ class Reloading:
 
     door: Door
     outbox: Outbox
+    server: ServerTarget
     schedule: Schedule
     configuration: Configuration
     puller: Puller
@@ -85,7 +92,7 @@ def reloading(door: Door, client: ServerClient, dsn: str, folder: Path, *, pause
     schedule._scheduler.start(paused=paused)
     puller.start()
     try:
-        yield Reloading(door, outbox, schedule, configured, puller)
+        yield Reloading(door, outbox, server, schedule, configured, puller)
     finally:
         puller.stop()
         puller.join(30)
@@ -122,6 +129,36 @@ def test_only_the_jobs_that_a_document_changes_are_scheduled_anew(
         agent.obey(3, {})
         assert set(agent.due()) == set(before)
         assert agent.configuration.state.state is ConfigState.APPLIED
+
+
+@pytest.mark.parametrize("capped", CAPPED, ids=lambda collector: collector.metric.name)
+def test_another_cap_is_obeyed_from_the_next_reading_on(
+    open_door: Door, client: ServerClient, server: EmbeddedPostgres, tmp_path: Path, capped: Query
+) -> None:
+    name = capped.metric.name
+
+    def runs(agent: Reloading) -> list[tuple[Status, int]]:
+        agent.outbox.take()
+        agent.server.collect(capped)
+        return [(run.status, run.rows) for run in agent.outbox.take().runs]
+
+    with (
+        databases(server, "capped") as (database,),
+        psycopg.connect(server.dsn(database), autocommit=True) as admin,
+        reloading(open_door, client, server.dsn(database), tmp_path, paused=True) as agent,
+    ):
+        for table in ("one", "two", "three"):
+            admin.execute(f"create table {table} (id int primary key)".encode())
+        only: dict[str, Any] = {"databases": {"include": [database]}}
+        agent.obey(1, only)
+        before = runs(agent)
+        agent.obey(2, only | {"metrics": {name: {"at_most": 1}}})
+        after = runs(agent)
+        assert [rows for _, rows in after] == [min(rows, 1) for _, rows in before]
+        cut = {Status.TRUNCATED if rows > 1 else status for status, rows in before}
+        assert {status for status, _ in after} == cut
+        agent.obey(3, only)
+        assert Status.TRUNCATED not in {status for status, _ in runs(agent)}
 
 
 def test_another_preset_is_obeyed_from_the_next_reading_on(

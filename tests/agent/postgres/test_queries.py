@@ -12,7 +12,7 @@ import pytest
 from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
 from agent.lines import columns_of
-from agent.postgres.queries import names, query
+from agent.postgres.queries import TooOldError, names, query
 from agent.postgres.session import Session
 from contracts.batch import Frame
 from contracts.metrics import METRICS, Metric, Scope
@@ -23,6 +23,12 @@ FILES = sorted(
 )
 COLLECTED = {each.metric.name: each for each in COLLECTORS if isinstance(each, Query)}
 QUERIED = [collector.metric for collector in COLLECTED.values()]
+
+#: What PostgreSQL has not had for as long as it is watched, and the version that it came with.
+SINCE = {"io": 16, "recovery_prefetch": 15}
+
+#: What a server may have nothing of; the tests of these metrics give it some.
+MAY_BE_EMPTY = {"prepared_xact", "recovery_prefetch", "xmin_holder"}
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +64,15 @@ def test_a_query_that_does_not_exist_is_an_error() -> None:
         query("no_such_query", (18,))
 
 
-def test_every_collector_has_its_query_for_the_oldest_server() -> None:
-    assert all(query(metric.name, (14,)) for metric in QUERIED)
+@pytest.mark.parametrize(("name", "major"), SINCE.items())
+def test_what_came_with_a_later_version_is_asked_of_none_before(name: str, major: int) -> None:
+    with pytest.raises(TooOldError, match=f"{name} came with version {major}"):
+        query(name, (major - 1,))
+    assert query(name, (major,))
+
+
+def test_every_collector_has_its_query_from_the_oldest_server_on() -> None:
+    assert all(query(metric.name, (SINCE.get(metric.name, 14),)) for metric in QUERIED)
 
 
 def test_every_metric_has_exactly_one_collector() -> None:
@@ -68,9 +81,12 @@ def test_every_metric_has_exactly_one_collector() -> None:
 
 @pytest.mark.parametrize("metric", QUERIED, ids=lambda metric: metric.name)
 def test_a_query_answers_exactly_the_columns_of_the_catalogue(session: Session, metric: Metric) -> None:
+    session.use()
+    if session._version < (SINCE.get(metric.name, 14),):
+        pytest.skip(f"{metric.name} came with version {SINCE[metric.name]}")
     lines = COLLECTED[metric.name].read(session, metric.at_most)
     columns = columns_of(metric, lines)
-    assert lines
+    assert lines or metric.name in MAY_BE_EMPTY
     # The contract checks each column's type.
     datid = 1 if metric.scope is Scope.DATABASE else None
     epoch = 1 if metric.counters else None
@@ -83,6 +99,8 @@ def test_the_query_for_this_server_runs_in_psql(server: EmbeddedPostgres, sessio
     session.use()
     assert session._connection is not None
     version = session._version
+    if version < (SINCE.get(name, 14),):
+        pytest.skip(f"{name} came with version {SINCE[name]}")
     if collector and collector.extension:
         version = session._extension(session._connection, collector.extension).version
     text = query(name, version).replace("%(at_most)s", "1000")

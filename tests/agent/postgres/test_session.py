@@ -229,6 +229,14 @@ def test_what_this_server_does_not_have_is_unsupported_and_not_asked_again(
     assert session.rows("databases") == [(1,)]
 
 
+def test_what_came_with_a_later_version_is_unsupported_without_asking_the_server(session: Session) -> None:
+    session.use()
+    session._version = (13,)
+    error = failed(session, "io")
+    assert (error.status, error.sqlstate) == (Status.UNSUPPORTED, None)
+    assert error.detail == "io came with version 16"
+
+
 def test_a_broken_connection_costs_one_run(session: Session, admin: psycopg.Connection) -> None:
     session.use("template1")
     pid = pid_of(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -13,7 +13,7 @@ from contracts.metrics import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RE
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.statistics import flush
-from tests.agent.targets.watching import Rows, Watched, databases, rows_of, truth, watched
+from tests.agent.targets.watching import Rows, Watched, agreed, databases, rows_of, truth, watched
 
 WORK = """
     create table plain (id int primary key, name text, big text);
@@ -119,22 +119,6 @@ def watching(server: EmbeddedPostgres, database: str) -> Iterator[Watched]:
     with watched(server.dsn(database)) as one:
         one.target.apply(Document(databases=DatabaseSettings(include=(database,))))
         yield one
-
-
-def agreed(read: Callable[[], Rows], expected: Callable[[], Rows]) -> Rows:
-    """Both, once they are the same: statistics of a session that ended arrive when they arrive."""
-    both: tuple[Rows, Rows] = ({}, {})
-
-    def same() -> bool:
-        nonlocal both
-        both = read(), expected()
-        return both[0] == both[1]
-
-    try:
-        until(same, 10)
-    except AssertionError:
-        assert both[0] == both[1]
-    return both[0]
 
 
 def test_table_stats_are_those_of_the_views(watching: Watched, reader: psycopg.Connection) -> None:
