@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
+from agent.lines import withheld
 from agent.logs.errors import LogUnreadableError
 from agent.logs.follow import matching
 from agent.postgres.connection import SessionError
@@ -140,14 +141,19 @@ def _queries(what: str, session: Session) -> Iterator[Finding]:
     for collector in COLLECTORS:
         if isinstance(collector, Query):
             metric = collector.metric
+            place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
             try:
-                collector.read(session, metric.at_most)
+                lines = collector.read(session, metric.at_most)
             except SessionError as error:
                 if error.status is Status.UNSUPPORTED:
                     continue  # of an extension that is said above; what this server does not have nobody can mend
                 mend = "grant pg_monitor to the role" if error.status is Status.PERMISSION else "see the server's log"
-                place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
                 yield Finding(place, f"{metric.name}: {error.detail}", mend, essential=True)
+                continue
+            right = collector.withheld
+            if right and (without := withheld(metric, right.column, lines)):
+                problem = f"{metric.name}: {without} of {len(lines)} are withheld"
+                yield Finding(place, problem, f"grant {right.grant} to the role", essential=False)
     for database in session.databases():
         if database.name in DatabaseSettings().exclude:
             continue

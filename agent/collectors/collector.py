@@ -1,4 +1,4 @@
-"""The kinds of collector: a query on a server, a reading of the host or of the agent, a log that is followed."""
+"""The kinds of collector: a query, texts of statements, a reading of the host or the agent, a log that is followed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from contracts.metrics import Metric, Scope
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Values that take a right: `column` is false, or null if it is no boolean, in just those rows that lack it."""
+
+    column: str
+    grant: str = "pg_monitor"
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Reads a metric by the SQL of its name; once a server, or in each database, as the metric's scope says.
 
@@ -22,14 +30,16 @@ class Query:
         extension: the extension that it reads; its version chooses the SQL.
         of: whose epoch its counters belong to, where it is not that of the metric's scope.
         locked: a column that is null in just those rows that a lock kept from being read.
-        withheld: a column that is null in just those rows that the agent's role may not read.
+        withheld: which rows are known by their key alone, for want of a right.
+        needs: the predefined role without which the server leaves rows out in silence.
     """
 
     metric: Metric
     extension: str | None = None
     of: EpochOf | None = None
     locked: str | None = None
-    withheld: str | None = None
+    withheld: Withheld | None = None
+    needs: str | None = None
 
     @property
     def epoch(self) -> EpochOf:
@@ -41,12 +51,23 @@ class Query:
         Raises:
             SessionError: with the status that the run deserves.
         """
+        if self.needs:
+            session.require(self.needs)
         return session.lines(self.metric.name, {"at_most": at_most} if at_most else None, self.extension)
 
     def rows_available(self, session: Session) -> int:
         """How many rows there would be without the cap. Raises SessionError, as `read` does."""
         ((total,),) = session.rows(f"{self.metric.name}_total", extension=self.extension)
         return int(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Reads the texts of those statements that another metric has told of, each once and again after a day."""
+
+    metric: Metric
+    told_by: Metric
+    extension: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +102,4 @@ class Own:
     read: Callable[[Health], Rows]
 
 
-Collector = Query | Follow | Read | Own
+Collector = Query | Texts | Follow | Read | Own

@@ -35,14 +35,6 @@ class Database:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension as it stands in the session's database."""
-
-    version: Version
-    schema: str
-
-
 @dataclass
 class Session:
     """A connection that belongs to one thread; it is in one database at a time."""
@@ -56,7 +48,6 @@ class Session:
     _connection: psycopg.Connection[TupleRow] | None = None
     _version: Version = ()
     _limited_to_ms: int = 0
-    _extensions: dict[str, Extension] = field(default_factory=dict)
     _epochs: dict[EpochOf, int] = field(default_factory=dict)
 
     @property
@@ -101,7 +92,6 @@ class Session:
             self._connection.close()
             self._connection = None
         self.refused.clear()
-        self._extensions.clear()
         self._epochs.clear()
 
     def rows(
@@ -149,25 +139,43 @@ class Session:
                 if extension is None:
                     yield self._connection, _text(name, self._version)
                 else:
-                    found = self._extension(self._connection, extension)
                     with self._connection.transaction():
-                        self._connection.execute(query("search_path", ()), {"schema": found.schema})
-                        yield self._connection, _text(name, found.version)
-        except SessionError as error:
-            if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
+                        version = self._extension(self._connection, extension)
+                        try:
+                            text = query(name, version)
+                        except TooOldError as unknown:
+                            detail = f"{extension} is too old: {unknown}; alter extension {extension} update"
+                            raise SessionError(Status.UNSUPPORTED, detail) from unknown
+                        yield self._connection, text
+        except SessionError as failure:
+            error = failure
+            if extension and failure.sqlstate == "55000":  # object_not_in_prerequisite_state: it is not preloaded
+                error = SessionError(Status.UNSUPPORTED, failure.detail, failure.sqlstate)
+            # What the server did not refuse itself costs it nothing, not even a line of its log: asked again.
+            if error.sqlstate and error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
             if self._connection.broken:
                 self.close()
-            raise
+            raise error from failure.__cause__
 
-    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Extension:
-        if name not in self._extensions:
-            row = connection.execute(query("extension_installed", ()), {"name": name}).fetchone()
-            if row is None:
-                detail = f"{name} is not there; create extension {name} in database {self.database}"
-                raise SessionError(Status.UNSUPPORTED, detail)
-            self._extensions[name] = Extension(tuple(map(int, str(row[0]).split("."))), str(row[1]))
-        return self._extensions[name]
+    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Version:
+        """Its version; its schema is on the search path until the transaction ends."""
+        row = connection.execute(query("extension_installed", ()), {"name": name}).fetchone()
+        if row is None:
+            detail = f"{name} is not there; create extension {name} in database {self.database}"
+            raise SessionError(Status.UNSUPPORTED, detail)
+        return tuple(map(int, str(row[0]).split(".")))
+
+    def require(self, role: str) -> None:
+        """Make sure of this predefined role, where the server leaves rows or texts out in silence without it.
+
+        Raises:
+            SessionError: the session's role does not have it.
+        """
+        ((held,),) = self.rows("role_held", {"role": role})
+        if not held:
+            detail = f"what other roles did is not shown; grant {role} to the agent's role"
+            raise SessionError(Status.PERMISSION, detail)
 
     def within_one_epoch(self, of: EpochOf, read: Callable[[], Read]) -> tuple[Read, int]:
         """What `read` answers, and the epoch that holds from before its beginning until after its end.

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from agent.changes import Changes
 from agent.collectors.catalogue import COLLECTORS
-from agent.collectors.collector import Collector, Follow, Query
-from agent.lines import nulls
+from agent.collectors.collector import Collector, Follow, Query, Texts
+from agent.lines import nulls, withheld
 from agent.logs.clock import LogClock
 from agent.logs.follow import LogFollower, matching
 from agent.logs.mark import Mark
@@ -25,6 +25,7 @@ from agent.postgres.session import Database, Session
 from agent.settings import TargetSettings
 from agent.targets.host import columns
 from agent.targets.recording import Outcome, record
+from agent.targets.texts import StatementTexts
 from contracts.batch import Frame, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import Metric, Scope
@@ -47,12 +48,13 @@ class ServerTarget:
         self._cluster = Session(settings.dsn)
         self._roving = Session(settings.dsn)
         self._document = Document()
+        self._texts = StatementTexts(self.name, changes)
         self._mark = _mark(mark) if mark else None
         self._follower: LogFollower | None = None
         self._dialect: Dialect | None = None
 
     def collectors(self) -> tuple[Collector, ...]:
-        kinds = (Query, Follow) if self._log else (Query,)
+        kinds = (Query, Texts, Follow) if self._log else (Query, Texts)
         return tuple(collector for collector in COLLECTORS if isinstance(collector, kinds))
 
     def lane(self, collector: Collector) -> str:
@@ -81,6 +83,8 @@ class ServerTarget:
         metric = collector.metric
         if isinstance(collector, Follow):
             record(self._outbox, metric, self.name, None, partial(self._follow, metric))
+        elif isinstance(collector, Texts):
+            record(self._outbox, metric, self.name, None, partial(self._texts.read, collector, self._cluster))
         elif isinstance(collector, Query):
             if metric.scope is Scope.DATABASE:
                 self._in_each_database(collector)
@@ -129,9 +133,10 @@ class ServerTarget:
         if collector.locked and (locked := nulls(metric, collector.locked, lines)):
             detail = f"{locked} of {len(lines)} are locked, and left out until the next reading"
             return Outcome(len(lines) - locked, frame, Status.LOCKED, detail, rows_available=len(lines))
-        if collector.withheld and (withheld := nulls(metric, collector.withheld, lines)):
-            detail = f"{withheld} of {len(lines)} may not be read by this role; grant pg_monitor to it"
-            return Outcome(len(lines) - withheld, frame, Status.PERMISSION, detail, rows_available=len(lines))
+        right = collector.withheld
+        if right and (without := withheld(metric, right.column, lines)):
+            detail = f"{without} of {len(lines)} are withheld; grant {right.grant} to the agent's role"
+            return Outcome(len(lines) - without, frame, Status.PERMISSION, detail, rows_available=len(lines))
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:

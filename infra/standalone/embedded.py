@@ -147,6 +147,7 @@ class EmbeddedPostgres:
             text=True,
             check=False,
             cwd="/",
+            env=self._environment(),
             **_as_account(),
         )
         if check and done.returncode:
@@ -180,6 +181,7 @@ class EmbeddedPostgres:
                 stderr=log,
                 cwd="/",
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in our order
+                env=self._environment(),
                 **_as_account(),
             )
         deadline = time.monotonic() + _READY_SECONDS
@@ -188,6 +190,10 @@ class EmbeddedPostgres:
                 self.stop("immediate")
                 raise EmbeddedPostgresError(f"PostgreSQL did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
+
+    def _environment(self) -> dict[str, str]:
+        # Some installations do not say where their own libpq is, and what a standby loads would take the system's.
+        return {**os.environ, "LD_LIBRARY_PATH": str(self.programs.parent / "lib")}
 
     def _accepts_connections(self) -> bool:
         # The last line of postmaster.pid says "ready" once recovery is over.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str
 def test_once_shows_every_metric_as_the_batch_that_would_be_sent(
     agent: Agent, server: EmbeddedPostgres, log_folder: Path, sessions: psycopg.Connection
 ) -> None:
+    sessions.execute("create extension if not exists pg_stat_statements")
     agent.write(target(server.dsn(), f'[targets.log]\nfiles = ["{log_folder}/*.log"]\n'), url=None)
     done = agent.ask("once", "--json")
     assert done.returncode == 0, done.stderr
@@ -121,6 +123,20 @@ def test_check_names_what_is_missing_and_how_to_mend_it(
     assert 'ERROR   target main: role humble is not a monitor; grant pg_monitor to "humble"' in told.stdout
     assert "WARNING target main: pg_stat_statements is not there; create extension pg_stat_statements" in told.stdout
     assert "Traceback" not in told.stderr
+
+
+def test_check_tells_of_rows_that_take_a_right_of_their_own(
+    agent: Agent, server: EmbeddedPostgres, sessions: psycopg.Connection
+) -> None:
+    sessions.execute("create role monitor login; grant pg_monitor to monitor; create table kept (id serial)")
+    agent.write(target(server.dsn(user="monitor")), token=None)
+    try:
+        told = agent.ask("check").stdout
+    finally:
+        sessions.execute("drop table kept; drop role monitor")
+    for metric, grant in (("sequence", "select on the sequences"), ("bloat", "select on the tables")):
+        line = rf"WARNING target main, postgres: {metric}: \d+ of \d+ are withheld; grant {grant} to the role"
+        assert re.search(line, told)
 
 
 @pytest.mark.parametrize("status", [301, 401, 500])

@@ -646,7 +646,9 @@ create table metric.relation (
     options text,
     is_unique boolean,
     is_primary boolean,
-    is_valid boolean
+    is_valid boolean,
+    access_method text,
+    tablespace text
 ) partition by range (collected_at);
 create index on metric.relation (target_id, collected_at);
 

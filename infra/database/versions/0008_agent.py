@@ -3,7 +3,7 @@
 from infra.database.script import execute
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0007"
 
 
 def upgrade() -> None:

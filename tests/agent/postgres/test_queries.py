@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import closing
 from importlib import resources
@@ -17,6 +18,7 @@ from agent.postgres.session import Session
 from contracts.batch import Frame
 from contracts.metrics import METRICS, Metric, Scope
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.polling import until
 
 FILES = sorted(
     Path(str(file)) for file in resources.files("agent.queries").iterdir() if Path(str(file)).suffix == ".sql"
@@ -27,8 +29,20 @@ QUERIED = [collector.metric for collector in COLLECTED.values()]
 #: What PostgreSQL has not had for as long as it is watched, and the version that it came with.
 SINCE = {"io": 16, "recovery_prefetch": 15}
 
-#: What a server may have nothing of; the tests of these metrics give it some.
-MAY_BE_EMPTY = {"prepared_xact", "recovery_prefetch", "xmin_holder"}
+#: What a server at rest may have nothing of; the tests of these metrics give it some.
+NONE_AT_REST = {
+    "activity",
+    "blocking",
+    "lock_mode",
+    "prepared_xact",
+    "progress",
+    "recovery_prefetch",
+    "replication",
+    "replication_slot",
+    "subscription",
+    "wal_receiver",
+    "xmin_holder",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +51,29 @@ def session(server: EmbeddedPostgres) -> Iterator[Session]:
         server.run("psql", "-qd", server.dsn(), "-c", statements)
 
     with closing(Session(server.dsn())) as session:
-        run("create table queried (id int primary key, t text); create extension pg_stat_statements")
+        run("create table queried (id int primary key, t text); create sequence queried_by")
+        run("create function queried_for() returns int language plpgsql as 'begin return 1; end'")
+        run("create extension pg_stat_statements; select queried_for()")
+        # The statistics of a session that ended arrive when they arrive.
+        until(lambda: session.lines("function"))
         yield session
-        run("drop table queried; drop extension pg_stat_statements")
+        run(
+            "drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements"
+        )
+
+
+def psql_text(session: Session, name: str) -> str:
+    """The query for this server as it is typed into psql."""
+    collector = COLLECTED.get(name)
+    session.use()
+    assert session._connection is not None
+    version = session._version
+    if version < (SINCE.get(name, 14),):
+        pytest.skip(f"{name} came with version {SINCE[name]}")
+    if collector and collector.extension:
+        with session._connection.transaction():
+            version = session._extension(session._connection, collector.extension)
+    return query(name, version).replace("%(at_most)s", "1000")
 
 
 @pytest.mark.parametrize(
@@ -86,24 +120,27 @@ def test_a_query_answers_exactly_the_columns_of_the_catalogue(session: Session, 
         pytest.skip(f"{metric.name} came with version {SINCE[metric.name]}")
     lines = COLLECTED[metric.name].read(session, metric.at_most)
     columns = columns_of(metric, lines)
-    assert lines or metric.name in MAY_BE_EMPTY
+    assert lines or metric.name in NONE_AT_REST
     # The contract checks each column's type.
     datid = 1 if metric.scope is Scope.DATABASE else None
     epoch = 1 if metric.counters else None
     Frame(metric=metric.name, target="a", datid=datid, collected_at=1, epoch=epoch, columns=columns)
 
 
+@pytest.mark.parametrize("metric", QUERIED, ids=lambda metric: metric.name)
+def test_a_query_has_the_columns_even_where_it_has_no_rows(
+    server: EmbeddedPostgres, session: Session, metric: Metric
+) -> None:
+    text = psql_text(session, metric.name).replace(") to stdout;", ") to stdout (format csv, header);")
+    done = server.run("psql", "-XqAtd", server.dsn(), "-v", "ON_ERROR_STOP=1", "-c", text)
+    header = next(csv.reader(done.stdout.splitlines()))
+    assert len(header) == len(metric.columns)
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_query_for_this_server_runs_in_psql(server: EmbeddedPostgres, session: Session, name: str) -> None:
     collector = COLLECTED.get(name)
-    session.use()
-    assert session._connection is not None
-    version = session._version
-    if version < (SINCE.get(name, 14),):
-        pytest.skip(f"{name} came with version {SINCE[name]}")
-    if collector and collector.extension:
-        version = session._extension(session._connection, collector.extension).version
-    text = query(name, version).replace("%(at_most)s", "1000")
+    text = psql_text(session, name)
     if "%(" in text:
         return  # a question of the session's own, which has its tests
     done = server.run("psql", "-XqAtd", server.dsn(), "-v", "ON_ERROR_STOP=1", "-c", text)

@@ -16,7 +16,7 @@ from tests.agent.polling import until
 def standby_of(primary: EmbeddedPostgres, settings: Mapping[str, str]) -> Iterator[EmbeddedPostgres]:
     """A running standby with these settings, removed at the end."""
     directory = new_directory("pganalytics-standby-")
-    standby = EmbeddedPostgres(directory, free_port(), settings)
+    standby = EmbeddedPostgres(directory, free_port(), settings, primary.programs)
     try:
         primary.run("pg_basebackup", "-d", primary.dsn(), "-D", str(standby.data), "-R", "-c", "fast", "--no-sync")
         standby.start()

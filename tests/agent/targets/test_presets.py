@@ -11,11 +11,11 @@ import pytest
 from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
 from contracts.batch import Status
-from contracts.document import Document
+from contracts.document import DatabaseSettings, Document
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.targets.watching import databases, watched
 
-RDS = Document(preset="rds")
+RDS = Document(preset="rds", databases=DatabaseSettings(include=("elsewhere_*",)))
 
 
 @pytest.fixture

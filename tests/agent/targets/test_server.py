@@ -26,6 +26,7 @@ WORK = """
     create materialized view matview as select 1 as one;
     create view a_view as select 1;
     create sequence a_sequence;
+    create table numbered (id int generated always as identity);
     insert into plain select g, 'name ' || g, repeat(md5(g::text), 2000) from generate_series(1, 500) g;
     insert into parted select g, g from generate_series(0, 99) g;
     alter table plain alter column big set storage external;
@@ -133,7 +134,7 @@ def test_table_stats_are_those_of_the_views(watching: Watched, reader: psycopg.C
     assert plain["bitmap_tup_fetch"] >= 90
     assert plain["vacuum_count"] == plain["analyze_count"] == 1
     assert plain["toast_blks_hit"] > 0
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_index_stats_are_those_of_the_views_and_partitioned_indexes_have_none(
@@ -160,7 +161,8 @@ def test_relations_have_their_names_kinds_and_parents(watching: Watched, reader:
     kinds = {name: found[oid]["kind"] for name, oid in oids.items()}
     assert kinds == {
         "plain": "r", "plain_pkey": "i", "plain_name": "i", "unlogged_one": "r", "parted": "p", "parted_pkey": "I",
-        "parted_1": "r", "parted_1_pkey": "i", "tab\tand\nline": "r", "matview": "m",
+        "parted_1": "r", "parted_1_pkey": "i", "tab\tand\nline": "r", "matview": "m", "a_sequence": "S",
+        "numbered": "r", "numbered_id_seq": "S",
     }  # fmt: skip
     assert found[oids["tab\tand\nline"]]["schema_name"] == "other Schema"
     assert found[oids["unlogged_one"]]["persistence"] == "u"
@@ -168,6 +170,10 @@ def test_relations_have_their_names_kinds_and_parents(watching: Watched, reader:
     assert found[oids["parted_1"]]["parent_relid"] == oids["parted"]
     assert found[oids["parted_1_pkey"]]["parent_relid"] == oids["parted_pkey"]
     assert found[oids["plain_name"]]["table_relid"] == oids["plain"]
+    assert found[oids["numbered_id_seq"]]["table_relid"] == oids["numbered"]
+    assert found[oids["a_sequence"]]["table_relid"] is None
+    assert [found[oids[name]]["access_method"] for name in ("plain", "plain_name")] == ["heap", "btree"]
+    assert {row["tablespace"] for row in found.values()} == {None}
     assert [found[oids[name]]["is_unique"] for name in ("plain_pkey", "plain_name", "plain")] == [True, False, None]
     assert found[oids["plain_pkey"]]["is_primary"] is True
     assert found[oids["plain_pkey"]]["is_valid"] is True
@@ -240,5 +246,5 @@ def test_a_changed_frame_has_only_what_changed_and_what_is_gone(
     assert frame.gone == {"relid": [oids["goes"]]}
     # A run counts what was read, not what travels.
     run = watching.run(TABLE_STATS)
-    assert (run.status, run.rows) == (Status.OK, 7)
+    assert (run.status, run.rows) == (Status.OK, 8)
     reader.execute("drop table comes")

@@ -16,17 +16,18 @@ from psycopg import sql
 from contracts.batch import Status
 from contracts.document import Document, MetricSettings
 from contracts.metrics import DATABASE_SIZE, PREPARED_XACT, TABLESPACE_SIZE, WAL_FILES, XID_AGE, XMIN_HOLDER
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres, new_directory
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, new_directory
 from tests.agent.polling import until
 from tests.agent.targets.views import value_of
 from tests.agent.targets.watching import Rows, Watched, agreed, databases, rows_of, truth, watched
+from tests.servers import NewServer
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[EmbeddedPostgres]:
+def own(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server that prepares transactions, decodes WAL, archives nothing, and knows a role without rights."""
     settings = {**THROWAWAY, "max_prepared_transactions": "5", "wal_level": "logical", "autovacuum": "off"}
-    with embedded_postgres({**settings, "archive_mode": "on"}) as server:
+    with new_server({**settings, "archive_mode": "on"}) as server:
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             admin.execute("alter system set archive_command = 'false'")
             admin.execute("select pg_reload_conf()")
@@ -80,7 +81,7 @@ def test_a_size_that_the_role_may_not_ask_for_is_null_and_told(
         assert sizes[closed] > 0
         (run,) = contents.runs
         assert (run.status, run.rows, run.rows_available) == (Status.PERMISSION, len(names) - 1, len(names))
-        assert run.detail == f"1 of {len(names)} may not be read by this role; grant pg_monitor to it"
+        assert run.detail == f"1 of {len(names)} are withheld; grant pg_monitor to the agent's role"
         admin.execute("grant pg_read_all_stats to plain")
         try:
             with watched(own.dsn(user="plain")) as trusted:

@@ -19,10 +19,11 @@ from contracts.metrics import (
     WAL,
     Metric,
 )
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.views import in_view, major, names_in_view, rows_in_view
 from tests.agent.targets.watching import Rows, Watched, agreed, rows_of, watched
+from tests.servers import NewServer
 
 #: Metrics of which every server has rows, and the version that they came with.
 SINCE: dict[Metric, int] = {
@@ -54,10 +55,10 @@ LOAD = (
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[EmbeddedPostgres]:
+def own(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server whose shared statistics are this module's to reset, and whose archiver fails."""
     settings = {**THROWAWAY, "track_io_timing": "on", "track_wal_io_timing": "on", "shared_buffers": "2MB"}
-    with embedded_postgres({**settings, "archive_mode": "on", "archive_command": "false"}) as server:
+    with new_server({**settings, "archive_mode": "on", "archive_command": "false"}) as server:
         yield server
 
 

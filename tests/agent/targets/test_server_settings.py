@@ -11,10 +11,11 @@ import pytest
 from contracts.batch import Mode, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import EXTENSION, ROLE, SETTING
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.views import major, value_of
 from tests.agent.targets.watching import Watched, databases, rows_of, truth, watched
+from tests.servers import NewServer
 
 SECRET = "s3cretWord"
 
@@ -35,9 +36,9 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[EmbeddedPostgres]:
+def own(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """A server with settings and roles of this module's own, and secrets in some of them."""
-    with embedded_postgres() as server:
+    with new_server() as server:
         with psycopg.connect(server.dsn(), autocommit=True) as admin:
             names = [*COMMANDS]
             if major(admin) >= 15:  # the first with a module of its own whose setting is a text

@@ -16,17 +16,18 @@ from contracts.metrics import (
     XID_AGE,
     XMIN_HOLDER,
 )
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.standby import caught_up, standby_of
 from tests.agent.targets.views import in_view, major, value_of
 from tests.agent.targets.watching import Rows, Watched, agreed, rows_of, truth, watched
+from tests.servers import NewServer
 
 
 @pytest.fixture(scope="module")
-def primary() -> Iterator[EmbeddedPostgres]:
+def primary(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     # Without full page images there is something left to prefetch.
-    with embedded_postgres({**THROWAWAY, "wal_level": "replica", "autovacuum": "off"}) as server:
+    with new_server({**THROWAWAY, "wal_level": "replica", "autovacuum": "off"}) as server:
         yield server
 
 
