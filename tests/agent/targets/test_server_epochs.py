@@ -94,6 +94,18 @@ def test_a_crash_of_the_server_is_an_epoch_and_a_restart_is_none(own: EmbeddedPo
         assert tables[0].epoch != before[1]
 
 
+def test_an_immediate_stop_is_an_epoch_of_everything(own: EmbeddedPostgres) -> None:
+    with watched(own.dsn()) as watching:
+        only(watching, "postgres")
+        before = watching.frame(DATABASE_STATS), watching.frame(TABLE_STATS)
+        own.restart("immediate")
+        watching.target.close()
+        after = watching.frame(DATABASE_STATS), watching.frame(TABLE_STATS)
+        for one, other in zip(before, after, strict=True):
+            assert one.epoch != other.epoch
+            assert other.mode is Mode.FULL
+
+
 def test_metrics_without_counters_have_no_epoch(server: EmbeddedPostgres) -> None:
     with watched(server.dsn()) as watching:
         assert watching.frame(DATABASE).epoch is None
