@@ -144,7 +144,7 @@ class Session:
                         try:
                             text = query(name, version)
                         except TooOldError as unknown:
-                            detail = f"{extension} is too old: {unknown}; alter extension {extension} update"
+                            detail = f"{extension} is too old; alter extension {extension} update"
                             raise SessionError(Status.UNSUPPORTED, detail) from unknown
                         yield self._connection, text
         except SessionError as failure:

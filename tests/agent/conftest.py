@@ -22,6 +22,7 @@ def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     with new_server(
         {**THROWAWAY, "shared_preload_libraries": "pg_stat_statements", "track_functions": "all"}
     ) as running:
+        running.run("psql", "-Xqd", running.dsn(), "-c", "create extension pg_stat_statements")
         yield running
 
 

@@ -53,13 +53,11 @@ def session(server: EmbeddedPostgres) -> Iterator[Session]:
     with closing(Session(server.dsn())) as session:
         run("create table queried (id int primary key, t text); create sequence queried_by")
         run("create function queried_for() returns int language plpgsql as 'begin return 1; end'")
-        run("create extension pg_stat_statements; select queried_for()")
+        run("select queried_for()")
         # The statistics of a session that ended arrive when they arrive.
         until(lambda: session.lines("function"))
         yield session
-        run(
-            "drop table queried; drop sequence queried_by; drop function queried_for; drop extension pg_stat_statements"
-        )
+        run("drop table queried; drop sequence queried_by; drop function queried_for")
 
 
 def psql_text(session: Session, name: str) -> str:

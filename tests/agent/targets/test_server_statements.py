@@ -14,8 +14,9 @@ from psycopg.rows import dict_row
 from contracts.batch import Frame, Mode, Status
 from contracts.document import Document, MetricSettings
 from contracts.metrics import STATEMENT_INFO, STATEMENT_STATS, STATEMENT_TEXT
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.targets.watching import Watched, databases, watched
+from tests.servers import NewServer
 
 Key = tuple[int, int, int, bool]
 Statements = dict[Key, dict[str, Any]]
@@ -179,9 +180,9 @@ def test_the_cap_keeps_the_statements_with_most_execution_time_and_tells_how_man
     assert run.detail == "metrics.statement_stats.at_most is 3"
 
 
-def test_statements_that_were_thrown_out_are_counted() -> None:
+def test_statements_that_were_thrown_out_are_counted(new_server: NewServer) -> None:
     settings = {**THROWAWAY, "shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.max": "100"}
-    with embedded_postgres(settings) as own, psycopg.connect(own.dsn(), autocommit=True) as admin:
+    with new_server(settings) as own, psycopg.connect(own.dsn(), autocommit=True) as admin:
         admin.execute("create extension pg_stat_statements")
         with watched(own.dsn()) as watching:
             first = watching.frame(STATEMENT_INFO)
@@ -212,8 +213,8 @@ def test_an_extension_that_comes_later_is_noticed_and_one_that_moves_is_found(se
         assert watching.run(STATEMENT_STATS).status is Status.OK
 
 
-def test_an_extension_whose_library_is_not_loaded_is_unsupported_and_says_what_to_set() -> None:
-    with embedded_postgres() as own, psycopg.connect(own.dsn(), autocommit=True) as admin, watched(own.dsn()) as one:
+def test_an_extension_whose_library_is_not_loaded_is_unsupported_and_says_what_to_set(new_server: NewServer) -> None:
+    with new_server() as own, psycopg.connect(own.dsn(), autocommit=True) as admin, watched(own.dsn()) as one:
         admin.execute("create extension pg_stat_statements")
         run = one.run(STATEMENT_STATS)
         assert (run.status, run.sqlstate) == (Status.UNSUPPORTED, "55000")

@@ -94,7 +94,10 @@ def test_what_the_agent_reads_of_a_server_stands_in_the_store(
             """
         ).fetchall()
     hosts = connection.execute("select distinct hostname from metric.host").fetchall()
-    ran = connection.execute("select distinct status from store.run where status not in ('ok', 'empty')").fetchall()
+    # The stores' server has no pg_stat_statements, and so no texts of statements.
+    ran = connection.execute(
+        "select status, detail from store.run where status not in ('ok', 'empty') and collector not like 'statement%'"
+    ).fetchall()
     assert (inserted, hosts, ran) == ([(None,), (39,)], [(os.uname().nodename,)], [])
 
 
