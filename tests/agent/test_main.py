@@ -62,7 +62,6 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str
 def test_once_shows_every_metric_as_the_batch_that_would_be_sent(
     agent: Agent, server: EmbeddedPostgres, log_folder: Path, sessions: psycopg.Connection
 ) -> None:
-    sessions.execute("create extension if not exists pg_stat_statements")
     agent.write(target(server.dsn(), f'[targets.log]\nfiles = ["{log_folder}/*.log"]\n'), url=None)
     done = agent.ask("once", "--json")
     assert done.returncode == 0, done.stderr
@@ -94,7 +93,6 @@ def test_check_finds_nothing_where_nothing_is_missing(
     agent: Agent, server: EmbeddedPostgres, open_door: Door, sessions: psycopg.Connection
 ) -> None:
     open_door.answer = lambda _: configuration(1, {}, '"one"')
-    sessions.execute("create extension if not exists pg_stat_statements")
     agent.write(target(server.dsn()), url=open_door.url)
     done = agent.ask("check", "--json")
     assert findings(done) == {}
@@ -114,7 +112,7 @@ def test_check_names_what_is_missing_and_how_to_mend_it(
         done = agent.ask("check", "--json")
         told = agent.ask("check")
     finally:
-        sessions.execute("drop role humble")
+        sessions.execute("drop role humble; create extension pg_stat_statements")
     assert done.returncode == told.returncode == 1
     found = findings(done)
     assert set(found) == {"server.token_file", "target main", "target gone", "target gone, log.files"}
