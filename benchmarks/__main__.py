@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, load
+from benchmarks import agent, cycle, load, versions
 
-BENCHMARKS = {"cycle": cycle.main, "agent": agent.main, "load": load.main}
+BENCHMARKS = {
+    "cycle": cycle.main,
+    "agent": agent.main,
+    "relations": agent.relations,
+    "load": load.main,
+    "versions": versions.main,
+}
 
 
 def main() -> None:
