@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from tests.ansible.options import ROLE
 COLLECTION = ROLE.parents[1]
 
 
-def ansible(command: str, *arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the commands that stand beside this Python, to its end."""
+def ansible(
+    command: str, *arguments: str | Path, home: Path, inside: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the commands that stand beside this Python, to its end; `inside` is a command that runs it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     beside = Path(sys.executable).parent
     return subprocess.run(
-        [beside / command, *map(str, arguments)],
+        [*inside, str(beside / command), *map(str, arguments)],
         cwd=COLLECTION,
         env={
             **environment,
@@ -33,7 +35,7 @@ def ansible(command: str, *arguments: str | Path, home: Path) -> subprocess.Comp
         },
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -48,7 +48,7 @@ class Central:
 
 
 @contextmanager
-def central(network: Network) -> Iterator[Central]:
+def serving(network: Network) -> Iterator[Central]:
     """Serve the hosts of this network."""
     folder = network.folder / "central"
     folder.mkdir()

@@ -24,7 +24,7 @@ _TOOLS = ("systemd-nspawn", "mmdebstrap", "ip", "ssh", "ssh-keygen")
 
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "iproute2", "ca-certificates", "procps"),
-    *("python3", "python3-venv", "postgresql"),
+    *("python3", "python3-venv", "sudo", "postgresql"),
 )
 
 #: Those of systemd's own tree and, on a hybrid system, of version 2.
@@ -71,17 +71,17 @@ class Host:
     root: Path
     network: Network
 
-    def run(self, *command: str) -> str:
-        """Run a command on the host, through its shell."""
-        return run(*self.ssh(*command))
+    def run(self, command: str) -> str:
+        """What the command, which the host's shell reads, prints."""
+        return run(*self._ssh(command))
 
-    def ask(self, *command: str) -> int:
+    def ask(self, command: str) -> int:
         """The command's exit code."""
-        return subprocess.run(self.ssh(*command), capture_output=True, check=False, timeout=SECONDS).returncode
+        return subprocess.run(self._ssh(command), capture_output=True, check=False, timeout=SECONDS).returncode
 
-    def ssh(self, *command: str) -> list[str]:
+    def _ssh(self, command: str) -> list[str]:
         options = [*self.network.ssh_options, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
-        return [*self.network.inside, "ssh", *options, f"root@{self.address}", *command]
+        return [*self.network.inside, "ssh", *options, f"root@{self.address}", command]
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _booted(host: Host, log: Path) -> Iterator[None]:
 
 def _wait_until_up(host: Host, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + SECONDS
-    while host.ask("systemctl", "is-system-running", "--wait") != 0:
+    while host.ask("systemctl is-system-running --wait") != 0:
         assert process.poll() is None, f"{host.name} ended: {log.read_text(errors='replace')}"
         assert time.monotonic() < deadline, f"{host.name} did not come up: {log.read_text(errors='replace')}"
         with contextlib.suppress(subprocess.TimeoutExpired):
