@@ -135,6 +135,14 @@ def test_new_settings_and_another_installation_restart_the_agent(deployed: Manag
     assert deployed.host.run("readlink /opt/pganalytics/current") == environment
 
 
+def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
+    process = deployed.main_pid()
+    deployed.host.run("touch /etc/pganalytics/agent.toml")  # as the task before the interruption did
+    deployed.played("deploy")
+    assert deployed.main_pid() not in {process, 0}
+    assert deployed.played("deploy").changed == 0
+
+
 @pytest.mark.parametrize(
     ("options", "mend"),
     [
