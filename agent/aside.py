@@ -17,6 +17,11 @@ class Aside:
         self._max_bytes = spool_bytes // _PART
         self._max_age_us = max_age_us
 
+    @property
+    def batches(self) -> int:
+        """How many there are, without the answers beside them."""
+        return sum(1 for _ in self.folder.glob("*.json.gz"))
+
     def take(self, *paths: Path) -> None:
         """Move these here, and throw away what is too much or too old then."""
         for path in paths:

@@ -47,6 +47,20 @@ class Changes:
             self._last.clear()
             self._forgotten += 1
 
+    @property
+    def forgotten(self) -> int:
+        """How often data was lost so far."""
+        with self._lock:
+            return self._forgotten
+
+    def keys(self, metric: Metric, target: str, datid: int | None = None) -> list[bytes]:
+        """The keys of the last reading, in its order, as `key_of` cuts them; none where there was none since the start
+        or since data was lost.
+        """
+        with self._lock:
+            last = self._last.get((metric.name, target, datid))
+            return list(last.lines) if last is not None else []
+
     def difference(
         self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
     ) -> Difference:

@@ -12,9 +12,11 @@ from urllib3.exceptions import HTTPError
 
 from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
+from agent.lines import withheld
 from agent.logs.errors import LogUnreadableError
 from agent.logs.follow import matching
-from agent.postgres.session import Session, SessionError
+from agent.postgres.connection import SessionError
+from agent.postgres.session import Session
 from agent.settings import ServerSettings, Settings, SettingsError, TargetSettings
 from agent.transports.http import ServerClient
 from contracts.batch import Status
@@ -135,16 +137,23 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
 
 def _queries(what: str, session: Session) -> Iterator[Finding]:
     """Every query once: what a check by rights would miss shows when it is asked."""
-    session.epoch()
+    session.epoch("cluster")
     for collector in COLLECTORS:
         if isinstance(collector, Query):
             metric = collector.metric
+            place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
             try:
-                session.lines(metric.name)
+                lines = collector.read(session, metric.at_most)
             except SessionError as error:
+                if error.status is Status.UNSUPPORTED:
+                    continue  # of an extension that is said above; what this server does not have nobody can mend
                 mend = "grant pg_monitor to the role" if error.status is Status.PERMISSION else "see the server's log"
-                place = f"{what}, {session.database}" if metric.scope is Scope.DATABASE else what
                 yield Finding(place, f"{metric.name}: {error.detail}", mend, essential=True)
+                continue
+            right = collector.withheld
+            if right and (without := withheld(metric, right.column, lines)):
+                problem = f"{metric.name}: {without} of {len(lines)} are withheld"
+                yield Finding(place, problem, f"grant {right.grant} to the role", essential=False)
     for database in session.databases():
         if database.name in DatabaseSettings().exclude:
             continue

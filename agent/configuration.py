@@ -36,9 +36,7 @@ class Configuration:
         self._apply = apply
         kept = self._read()
         self.document = kept.answer.document if kept else Document()
-        self.state = (
-            Config(version=kept.answer.version, etag=kept.etag, state=ConfigState.APPLIED) if kept else Config()
-        )
+        self.state = _applied(kept.answer, kept.etag) if kept else Config()
         self._seen_etag = kept.etag if kept else None
 
     def pull(self, server: ServerClient) -> None:
@@ -58,7 +56,7 @@ class Configuration:
         self._seen_etag = etag
         try:
             received = VersionedDocument.model_validate_json(answer.data)
-            state = Config(version=received.version, etag=etag, state=ConfigState.APPLIED)
+            state = _applied(received, etag)
             self._apply(received.document)
         except Exception as error:  # noqa: BLE001 - whatever an agent cannot do with it, the server is to know
             reason = explain(error) if isinstance(error, ValidationError) else str(error)
@@ -71,6 +69,8 @@ class Configuration:
         self.state = state
         self._keep(_Kept(etag=etag, answer=received))
         log.info("configuration version %d applied", received.version)
+        if state.reason:
+            log.warning("%s", state.reason)
 
     def _read(self) -> _Kept | None:
         try:
@@ -89,6 +89,12 @@ class Configuration:
             scratch.replace(self._path)
         except OSError as error:
             log.warning("%s: %s; after a restart the agent begins with built-in defaults", self._path, error.strerror)
+
+
+def _applied(received: VersionedDocument, etag: str) -> Config:
+    return Config(
+        version=received.version, etag=etag, state=ConfigState.APPLIED, reason=received.document.left_to_default
+    )
 
 
 class Puller(threading.Thread):

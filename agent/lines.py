@@ -49,6 +49,21 @@ def keys_of(metric: Metric, keys: Sequence[bytes]) -> Columns:
     }
 
 
+def nulls(metric: Metric, column: str, lines: Sequence[bytes]) -> int:
+    """In how many of these lines the column is null."""
+    return _count(metric, column, lines, _NULL)
+
+
+def withheld(metric: Metric, column: str, lines: Sequence[bytes]) -> int:
+    """In how many of these lines the column is false, or null where it is no boolean: a right is missing."""
+    return _count(metric, column, lines, b"f" if metric.by_name[column].type is Type.BOOLEAN else _NULL)
+
+
+def _count(metric: Metric, column: str, lines: Sequence[bytes], value: bytes) -> int:
+    place = metric.names.index(column)
+    return sum(line.split(b"\t", place + 1)[place] == value for line in lines)
+
+
 def key_of(metric: Metric) -> Callable[[bytes], bytes]:
     """What cuts the key from a line: the columns of the key come first."""
     parts = len(metric.key)

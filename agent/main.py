@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from agent import check as checks
 from agent.runtime import Agent, once
@@ -50,7 +50,9 @@ def collect_once(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> 
     if json:
         sys.stdout.write(batch.model_dump_json(by_alias=True, exclude_none=True) + "\n")
         return
-    table = Table("target", "database", "metric", "status", "rows", "ms", "detail")
+    # A long detail takes several lines of its own column, and leaves names whole.
+    columns = [Column(name, no_wrap=True) for name in ("target", "database", "metric", "status", "rows", "ms")]
+    table = Table(*columns, Column("detail", overflow="fold"))
     for ran in batch.runs:
         took = f"{ran.duration_us / 1000:.1f}"
         table.add_row(

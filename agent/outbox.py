@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from contracts.batch import Frame, Gap, Run
+from contracts.batch import Frame, Gap, Run, Status
 
 #: A batch is closed early when its frames have this many rows: a quarter of what a server accepts.
 ENOUGH_ROWS = 50_000
@@ -36,6 +37,7 @@ class Outbox:
         self._gaps: list[Gap] = []
         self._marks: dict[str, str] = {}
         self._rows = 0
+        self._ended: Counter[tuple[str, Status]] = Counter()
         #: Set when a batch is due before its interval is over: there is enough for one, or the interval has changed.
         self.due = threading.Event()
 
@@ -43,6 +45,7 @@ class Outbox:
         """A run, with the frame and the log position that came of it."""
         with self._lock:
             self._runs.append(run)
+            self._ended[run.target, run.status] += 1
             if frame is not None:
                 self._frames.append(frame)
                 self._rows += frame.rows + frame.gone_rows
@@ -54,6 +57,11 @@ class Outbox:
     def put_gap(self, gap: Gap) -> None:
         with self._lock:
             self._gaps.append(gap)
+
+    def ended(self, target: str, status: Status) -> int:
+        """How many runs of the target ended so, those of earlier batches included."""
+        with self._lock:
+            return self._ended[target, status]
 
     def take(self) -> Contents:
         """Everything in it, leaving it empty."""

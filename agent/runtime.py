@@ -9,7 +9,9 @@ import time
 from uuid import uuid4
 
 from agent.assemble import Assembler, Batcher
+from agent.budget import Budget
 from agent.changes import Changes
+from agent.collectors.health import Delivery, Health, Watched
 from agent.configuration import Configuration, Puller
 from agent.outbox import Outbox
 from agent.schedule import Schedule, Target
@@ -17,10 +19,12 @@ from agent.sender import Sender
 from agent.settings import Settings, SettingsError
 from agent.spool import Spool
 from agent.targets.host import HostTarget
+from agent.targets.itself import AgentTarget
 from agent.targets.server import ServerTarget
 from agent.transports.http import ServerClient
 from contracts.batch import Batch, Clock
 from contracts.document import Document
+from contracts.names import HOST_TARGET
 from contracts.version import __version__
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,12 @@ def targets(settings: Settings, changes: Changes, outbox: Outbox, marks: dict[st
     watched: list[Target] = [HostTarget(outbox)] if settings.host.enabled else []
     watched += [ServerTarget(target, changes, outbox, marks.get(target.name)) for target in settings.targets]
     return watched
+
+
+def health(outbox: Outbox, watched: list[Target], delivery: Delivery | None = None) -> Health:
+    """The figures of an agent that watches these; the host is among them, as the agent's own collectors run there."""
+    servers = [Watched(target.name, target.cost) for target in watched if isinstance(target, ServerTarget)]
+    return Health(outbox, [Watched(HOST_TARGET, lambda: None), *servers], delivery)
 
 
 class Agent:
@@ -46,8 +56,17 @@ class Agent:
         self._spool = Spool(
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
         )
-        self._targets = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
-        self._schedule = Schedule(self._targets, self._outbox)
+        self._sender = Sender(self._spool, self._server, self._changes.forget)
+        watched = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
+        delivery = Delivery(self._spool, self._sender, lambda: self._server.skew_us)
+        figures = health(self._outbox, watched, delivery)
+        self._targets = [*watched, AgentTarget(self._outbox, figures)]
+        self._budget = Budget(figures)
+        self._schedule = Schedule(
+            self._targets,
+            self._outbox,
+            lambda metric, target: self._budget.refusal(metric, target, time.monotonic()),
+        )
         self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
         self._assembler = Assembler(
             settings.agent_id,
@@ -60,7 +79,6 @@ class Agent:
         self._batcher = Batcher(
             self._assembler, self._outbox, lambda: self._configuration.document.upload_every_seconds
         )
-        self._sender = Sender(self._spool, self._server, self._changes.forget)
         self._puller = Puller(self._configuration, self._server)
         self._stopping = threading.Event()
 
@@ -73,7 +91,8 @@ class Agent:
         self._schedule.start()
         for thread in (self._puller, self._batcher, self._sender):
             thread.start()
-        log.info("watching %s", ", ".join(target.name for target in self._targets))
+        watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
+        log.info("watching %s", ", ".join(watched))
         self._stopping.wait()
         log.info("stopping")
         self._puller.stop()
@@ -88,6 +107,7 @@ class Agent:
         self._changes.full_every_seconds = document.full_every_seconds
         for target in self._targets:
             target.apply(document)
+        self._budget.apply(document)
         self._schedule.apply(document)
         self._outbox.due.set()  # the interval of batches may be another one now
 
@@ -96,6 +116,7 @@ def once(settings: Settings, document: Document) -> Batch:
     """One execution of every collector that the document has on, as the batch that would be sent."""
     outbox = Outbox()
     watched = targets(settings, Changes(), outbox, {})
+    watched.append(AgentTarget(outbox, health(outbox, watched)))
     try:
         for target in watched:
             target.apply(document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -45,10 +45,17 @@ class Target(Protocol):
 
 
 class Schedule:
-    """Runs collectors at their intervals. What could not run in time leaves a run that says so."""
+    """Runs collectors at their intervals. What could not run in time, or is not to run, leaves a run that says so."""
 
-    def __init__(self, targets: Iterable[Target], outbox: Outbox) -> None:
+    def __init__(
+        self,
+        targets: Iterable[Target],
+        outbox: Outbox,
+        refusal: Callable[[str, str], str | None] = lambda _metric, _target: None,
+    ) -> None:
+        """`refusal` answers why a metric is not to be read from a target now; None where it is."""
         self._outbox = outbox
+        self._refusal = refusal
         self._jobs: dict[str, tuple[Target, Collector]] = {
             f"{target.name}/{collector.metric.name}": (target, collector)
             for target in targets
@@ -76,9 +83,9 @@ class Schedule:
             if every is not None:
                 self._intervals[job_id] = every
                 self._scheduler.add_job(
-                    target.collect,
+                    self._execute,
                     "interval",
-                    args=[collector],
+                    args=[target, collector],
                     seconds=every,
                     id=job_id,
                     executor=target.lane(collector),
@@ -94,6 +101,13 @@ class Schedule:
         """Start nothing more, and wait for what runs."""
         self._scheduler.shutdown(wait=True)
 
+    def _execute(self, target: Target, collector: Collector) -> None:
+        why = self._refusal(collector.metric.name, target.name)
+        if why is None:
+            target.collect(collector)
+        else:
+            self._leave(target, collector, Status.SKIPPED, why)
+
     def _report(self, event: JobExecutionEvent | JobSubmissionEvent) -> None:
         target, collector = self._jobs[event.job_id]
         if event.code == EVENT_JOB_ERROR:
@@ -102,6 +116,9 @@ class Schedule:
             status, detail = Status.MISSED, "the agent could not start it in time"
         else:
             status, detail = Status.MISSED, "the execution before has not ended yet"
+        self._leave(target, collector, status, detail)
+
+    def _leave(self, target: Target, collector: Collector, status: Status, detail: str) -> None:
         now = time.time_ns() // 1000
         self._outbox.put(
             Run(

@@ -6,14 +6,39 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from agent.spool import Entry, Spool
-from agent.transports.outcome import Delivered, Later, Rejected, Transport
+from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Transport
 
 log = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """What became of the uploads so far. `sent_bytes` are those of uploads that were answered."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    later: int = 0
+    rejected: int = 0
+    failed: int = 0
+    sent_bytes: int = 0
+
+    def and_one(self, outcome: Outcome, size_bytes: int) -> Uploads:
+        match outcome:
+            case Delivered(already):
+                counted = replace(self, duplicate=self.duplicate + already, accepted=self.accepted + (not already))
+            case Rejected():
+                counted = replace(self, rejected=self.rejected + 1)
+            case Later(answered=False):
+                return replace(self, failed=self.failed + 1)
+            case Later():
+                counted = replace(self, later=self.later + 1)
+        return replace(counted, sent_bytes=self.sent_bytes + size_bytes)
 
 
 class Sender(threading.Thread):
@@ -26,6 +51,8 @@ class Sender(threading.Thread):
         self._on_reject = on_reject
         self._stopping = threading.Event()
         self._failures = 0
+        #: Counted by the sender's thread; others may read it.
+        self.uploads = Uploads()
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -48,6 +75,7 @@ class Sender(threading.Thread):
         except FileNotFoundError:
             return 0  # dropped meanwhile to make room, which its gap tells
         outcome = self._transport.send(data)
+        self.uploads = self.uploads.and_one(outcome, len(data))
         match outcome:
             case Delivered():
                 self._spool.done(entry)

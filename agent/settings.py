@@ -104,7 +104,7 @@ class HostSettings(_Section):
     """Whether this host is watched, too; off where the agent watches servers from elsewhere."""
 
     enabled: bool = True
-    """Whether the host's metrics are collected."""
+    """Whether the host's metrics are collected; the agent's own always are."""
 
 
 class Settings(_Section):

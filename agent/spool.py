@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -56,6 +56,15 @@ class Entry:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What went into the spool since it was opened, and what of it was dropped unsent."""
+
+    spooled_bytes: int = 0
+    dropped_batches: int = 0
+    dropped_bytes: int = 0
+
+
 #: Makes a batch's bytes, once its place is known: stream, seq, and the gaps it is to tell of.
 Make = Callable[[UUID, int, tuple[Gap, ...]], bytes]
 
@@ -77,6 +86,8 @@ class Spool:
         self._aside = Aside(directory / "rejected", max_bytes, self._max_age_us)
         #: Set whenever there is something to send.
         self.filled = threading.Event()
+        #: Counted under the spool's lock; anybody may read it.
+        self.passed = Passed()
         try:
             for folder in (directory, self._aside.folder):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,6 +110,11 @@ class Spool:
     def marks(self) -> Mapping[str, str]:
         """How far each log was read with the batches up to now."""
         return self._state.marks
+
+    @property
+    def set_aside(self) -> int:
+        """How many batches lie in the folder of those that are not sent."""
+        return self._aside.batches
 
     def close(self) -> None:
         """Let another process have it."""
@@ -140,6 +156,7 @@ class Spool:
                     apart.unlink(missing_ok=True)
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
             self.filled.set()
+            self.passed = replace(self.passed, spooled_bytes=self.passed.spooled_bytes + len(data))
             return Entry(self._directory / name, seq, closed_at, len(data))
 
     def lost(self, gap: Gap) -> None:
@@ -208,6 +225,11 @@ class Spool:
         self.lost(_gap(reason, entries))
         for entry in entries:
             entry.path.unlink(missing_ok=True)
+        self.passed = replace(
+            self.passed,
+            dropped_batches=self.passed.dropped_batches + len(entries),
+            dropped_bytes=self.passed.dropped_bytes + sum(entry.size_bytes for entry in entries),
+        )
         log.warning("dropped the %d oldest batches from the spool: %s", len(entries), reason)
 
     def _recover(self) -> _State:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import cycle, load
+from benchmarks import agent, cycle, load
 
-BENCHMARKS = {"cycle": cycle.main, "load": load.main}
+BENCHMARKS = {"cycle": cycle.main, "agent": agent.main, "load": load.main}
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
 import psycopg
 from psycopg import sql
 from rich.console import Console
@@ -28,13 +27,13 @@ from agent.collectors.collector import Query
 from agent.outbox import Outbox
 from agent.settings import TargetSettings
 from agent.targets.server import ServerTarget
+from benchmarks.server import DATABASE, many_tables, touch
 from contracts.batch import Batch
 from contracts.codec import encode
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import INDEX_STATS, TABLE_STATS
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
 
-_TABLES, _TOUCHED, _CYCLES = 1000, 200, 100
+_CYCLES = 100
 _COLLECTORS = [each for each in COLLECTORS if isinstance(each, Query) and each.metric in {TABLE_STATS, INDEX_STATS}]
 _REFERENCE = ("pg_stat_user_tables", "pg_statio_user_tables", "pg_stat_user_indexes")
 
@@ -51,13 +50,12 @@ class Cost:
 
 def main() -> None:
     console = Console()
-    with embedded_postgres({**THROWAWAY, "max_locks_per_transaction": "1024", "autovacuum": "off"}) as server:
-        _fill(server)
+    with many_tables() as server:
         outbox = Outbox()
         changes = Changes()
-        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn("bench")), changes, outbox, None)
-        target.apply(Document(databases=DatabaseSettings(include=("bench",)), statement_timeout_ms=60_000))
-        full, changed, rss = [], [], []
+        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn(DATABASE)), changes, outbox, None)
+        target.apply(Document(databases=DatabaseSettings(include=(DATABASE,)), statement_timeout_ms=60_000))
+        full, changed = [], []
         target.collect(_COLLECTORS[0])  # connects
         outbox.take()
         for cycle in track(range(_CYCLES), "cycles", console=console):
@@ -65,46 +63,15 @@ def main() -> None:
                 changes.forget()
                 full.append(_measured(_backend_of(target), lambda: _cycle(target, outbox)))
             else:
-                _touch(server)
+                touch(server)
                 changed.append(_measured(_backend_of(target), lambda: _cycle(target, outbox)))
-            rss.append(psutil.Process().memory_info().rss)
         target.close()
-        with psycopg.connect(server.dsn("bench"), autocommit=True) as connection:
+        with psycopg.connect(server.dsn(DATABASE), autocommit=True) as connection:
             pid = connection.info.backend_pid
             reference = [_measured(pid, lambda: _views(connection)) for _ in range(10)]
     _print(
         console, {"full": full[1:], "changed, 20 % touched": changed[1:], "reference: views, json, zlib": reference[1:]}
     )
-    console.print(
-        f"RSS after {_CYCLES} cycles {rss[-1] / 1e6:.1f} MB (this process has the benchmark's own parts besides); "
-        f"growth from cycle 20 to {_CYCLES}: {(rss[-1] - rss[20]) / 1e6:+.2f} MB"
-    )
-
-
-def _fill(server: EmbeddedPostgres) -> None:
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute("create database bench")
-    with psycopg.connect(server.dsn("bench"), autocommit=True) as connection:
-        connection.execute(
-            """
-            do $$ begin
-                for i in 1..1000 loop
-                    execute format('create table t%s (a int primary key, b int, c text)', i);
-                    execute format('create index on t%s (b)', i);
-                    execute format('create index on t%s (c)', i);
-                    execute format('insert into t%s values (1, 1, ''x'')', i);
-                end loop;
-            end $$
-            """
-        )
-
-
-def _touch(server: EmbeddedPostgres) -> None:
-    with psycopg.connect(server.dsn("bench"), autocommit=True) as connection:
-        connection.execute(
-            f"do $$ begin for i in 1..{_TOUCHED} loop "
-            "execute format('update t%s set b = b + 1 where a = 1', i); end loop; end $$"
-        )
 
 
 def _cycle(target: ServerTarget, outbox: Outbox) -> bytes:

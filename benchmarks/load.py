@@ -6,9 +6,12 @@ transaction. Both servers' settings are PostgreSQL's defaults, fsync on.
 
 from __future__ import annotations
 
+import functools
 import random
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -16,38 +19,47 @@ import psycopg
 from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from contracts.batch import Batch, Frame
 from contracts.codec import decode, encode, sha256
 from contracts.metrics import TABLE_STATS, Type
 from contracts.objects import key_of
+from functions.ingest.ledger import Arrival
 from functions.ingest.load import load
 from functions.store import Store
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 
-_ROWS, _BATCHES, _ROUNDS = 1000, 60, 5
+_ROWS, _BATCHES, _ROUNDS, _LOADERS = 1000, 60, 5, (1, 2)
+
+#: Messages in one event of the queue: the default of SQS and of the standalone server.
+_EVENT = 10
 
 
 def main() -> None:
     console = Console()
-    ratios, rates, references = [], [], []
     with embedded_postgres({}) as server:
         migrate(server.dsn())
-        store = Store(SecretStr(server.dsn()), "benchmark")
-        _load(store, _batches(1))  # makes the day's partitions
-        for _ in track(range(_ROUNDS), "loading", console=console):
-            loaded = _load(store, _batches(_BATCHES))
-            copied = _psql(server)
-            rates.append(loaded)
-            references.append(copied)
-            ratios.append(loaded / copied)
-        store.close()
-    console.print(
-        f"load: {statistics.median(rates):,.0f} rows/s, psql \\copy: {statistics.median(references):,.0f} rows/s, "
-        f"ratio {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f}), "
-        f"{len(TABLE_STATS.columns)} columns, {_ROWS} rows a commit"
-    )
+        _load(server.dsn(), 1)  # makes the day's partitions
+        table = Table("loaders", "rows/s", "psql \\copy rows/s", "ratio", "from", "to")
+        for loaders in _LOADERS:
+            rounds = [
+                (_together(server.dsn(), loaders), _psql(server))
+                for _ in track(range(_ROUNDS), f"loaders: {loaders}", console=console)
+            ]
+            ratios = [loaded / copied for loaded, copied in rounds]
+            rates = [f"{statistics.median(each):,.0f}" for each in zip(*rounds, strict=True)]
+            table.add_row(str(loaders), *rates, *(f"{f(ratios):.2f}" for f in (statistics.median, min, max)))
+    console.print(table, f"{len(TABLE_STATS.columns)} columns, {_ROWS} rows a batch, {_EVENT} batches a commit")
+
+
+def _together(dsn: str, loaders: int) -> float:
+    """Rows a second of so many loaders, each a process of its own as each Lambda is."""
+    with ProcessPoolExecutor(loaders, get_context("spawn")) as pool:
+        list(pool.map(_load, [dsn] * loaders, [1] * loaders, chunksize=1))  # imports, connections
+        spans = list(pool.map(_load, [dsn] * loaders, [_BATCHES] * loaders, chunksize=1))
+    return loaders * _BATCHES * _ROWS / (max(end for _, end in spans) - min(begin for begin, _ in spans))
 
 
 def _batches(number: int) -> list[bytes]:
@@ -70,12 +82,23 @@ def _batch(chance: random.Random, stream: UUID, seq: int, now: int) -> bytes:
     return encode(Batch(agent_id="bench", stream_id=stream, seq=seq, sent_at=now, agent_version="0", frames=(frame,)))
 
 
-def _load(store: Store, batches: list[bytes]) -> float:
-    begun = time.perf_counter()
-    for data in batches:
-        batch, digest = decode(data), sha256(data)
-        load(store, batch, key_of(batch, digest), bytes.fromhex(digest), 30)
-    return len(batches) * _ROWS / (time.perf_counter() - begun)
+def _load(dsn: str, number: int) -> tuple[float, float]:
+    """Loads so many batches; when it began and ended."""
+    batches, store = _batches(number), _store(dsn)
+    begun = time.monotonic()
+    for first in range(0, number, _EVENT):
+        load(store, [_arrived(data) for data in batches[first : first + _EVENT]], 30)
+    return begun, time.monotonic()
+
+
+def _arrived(data: bytes) -> Arrival:
+    batch, digest = decode(data), sha256(data)
+    return Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)
+
+
+@functools.cache
+def _store(dsn: str) -> Store:
+    return Store(SecretStr(dsn), "benchmark")
 
 
 def _psql(server: EmbeddedPostgres) -> float:

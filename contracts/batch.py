@@ -7,6 +7,7 @@ costs milliseconds.
 from __future__ import annotations
 
 import math
+from array import array
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -166,7 +167,7 @@ def _check_values(type_: Type, values: list[Any], place: str) -> None:
     if type_ in _RANGES:
         low, high = _RANGES[type_]
         numbers = [value for value in values if value is not None] if type(None) in found else values
-        if numbers and (min(numbers) < low or max(numbers) > high):
+        if not _within(numbers, low, high):
             row = next(row for row, value in enumerate(values) if value is not None and not low <= value <= high)
             raise ValueError(f"{place}[{row}]: {values[row]} is outside {type_}")
     elif type_ is Type.FLOAT:
@@ -179,6 +180,16 @@ def _check_values(type_: Type, values: list[Any], place: str) -> None:
                 raise ValueError(f"{place}[{row}]: text with a NUL character")
             if value is not None and not _encodable(value):
                 raise ValueError(f"{place}[{row}]: text that is not Unicode (a lone surrogate)")
+
+
+def _within(numbers: list[int], low: int, high: int) -> bool:
+    if low == BIGINT_MIN and high == BIGINT_MAX:
+        try:
+            array("q", numbers)  # one pass in C, where min and max are two
+        except OverflowError:
+            return False
+        return True
+    return not numbers or (min(numbers) >= low and max(numbers) <= high)
 
 
 def _finite(value: float) -> bool:

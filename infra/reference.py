@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from agent.settings import Settings
 from contracts.document import Document
 from contracts.metrics import METRICS, Metric
+from contracts.presets import PRESETS
 from contracts.schema import batch_schema, document_schema
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -30,7 +31,8 @@ def pages() -> dict[str, str]:
             "The configuration document",
             "What the server gives to agents. A key that is left out keeps its default.",
             Document,
-        ),
+        )
+        + _presets(),
         "agent.toml.md": _model("agent.toml", "What stands on the host. An unknown key is an error.", Settings),
     }
 
@@ -96,6 +98,30 @@ def _keys(schema: dict[str, Any], root: dict[str, Any], prefix: str) -> Iterator
             yield f"| `{shown}` | {found.get('type', '')} | {default} | {_allowed(found)} | {each['description']} |"
 
 
+def _presets() -> str:
+    lines = [
+        "",
+        "## Presets",
+        "",
+        *(f"- `{name}`: {preset.help}" for name, preset in PRESETS.items()),
+        "",
+        "Seconds between two readings, and the cap of rows where the metric has one:",
+        "",
+        f"| metric | {' | '.join(PRESETS)} |",
+        "|---" * (len(PRESETS) + 1) + "|",
+        *(f"| {m.name} | {' | '.join(_preset(Document(preset=name), m) for name in PRESETS)} |" for m in METRICS),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _preset(document: Document, metric: Metric) -> str:
+    every, cap = document.interval(metric.name), document.at_most(metric.name)
+    if every is None:
+        return "off"
+    return f"{every}, {cap} rows" if cap else str(every)
+
+
 def _resolved(schema: object, root: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(schema, dict):
         return {}
@@ -114,7 +140,8 @@ def _allowed(schema: dict[str, Any]) -> str:
     parts += [f"more than {schema['exclusiveMinimum']}"] if "exclusiveMinimum" in schema else []
     parts += [f"to {schema['maximum']}"] if "maximum" in schema else []
     parts += [f"at least {schema['minItems']}"] if "minItems" in schema else []
-    parts += [f"`{schema['pattern']}`".replace("|", "\\|")] if "pattern" in schema else []
+    parts += [", ".join(f"`{value}`" for value in schema["enum"])] if "enum" in schema else []
+    parts += [f"`{schema['pattern']}`".replace("|", "\\|")] if "pattern" in schema and "enum" not in schema else []
     return ", ".join(parts)
 
 

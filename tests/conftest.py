@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from tests.servers import NewServer
 
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgresql",
+        metavar="DIR",
+        type=Path,
+        help="the PostgreSQL (bin, lib, share) that tests watch instead of the embedded one",
+    )
+
+
+@pytest.fixture(scope="session")
+def new_server(pytestconfig: pytest.Config) -> NewServer:
+    return partial(embedded_postgres, installation=pytestconfig.getoption("postgresql"))
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
-    """One PostgreSQL 18 for the whole run of this worker, with pg_stat_statements loaded."""
-    settings = {
-        "fsync": "off",
-        "full_page_writes": "off",
-        "synchronous_commit": "off",
-        "shared_preload_libraries": "pg_stat_statements",
-        "track_functions": "all",
-    }
-    with embedded_postgres(settings) as running:
+    """One PostgreSQL 18 for the stores of this worker's whole run."""
+    with embedded_postgres() as running:
         yield running
 
 
@@ -49,7 +59,10 @@ def store_dsn(server: EmbeddedPostgres, store_template: str) -> Iterator[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL by its fixtures, so that `-m "not postgres"` is always right."""
+    """Mark what needs PostgreSQL, and what watches it, by fixtures: `-m "not postgres"` is always right."""
     for item in items:
-        if isinstance(item, pytest.Function) and "server" in item.fixturenames:
+        used = set(item.fixturenames) if isinstance(item, pytest.Function) else set()
+        if used & {"server", "new_server"}:
             item.add_marker(pytest.mark.postgres)
+        if "new_server" in used:
+            item.add_marker(pytest.mark.watched)

@@ -1,57 +1,38 @@
-"""One connection to one target: made when needed, cheap for its server, with a deadline at this end too."""
+"""One connection to one target: made when needed, cheap for its server, in one database at a time."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal, LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from agent.postgres.queries import query
+from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
+from agent.postgres.cost import Cost
+from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
 
 #: How long after statement_timeout the server's answer is waited for.
 _GRACE_SECONDS = 5.0
 
-#: What bounds a connection from this end: statement_timeout cannot reach one whose other end is gone.
-_DEADLINES: dict[str, str | int] = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-}
+#: How often a reading is made anew when counters were reset while it was made.
+_READINGS = 3
 
+#: Whose counters began anew together: the server's, one database's, or those of pg_stat_statements.
+EpochOf = Literal["cluster", "database", "statements"]
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """Within one epoch counters only grow. `cluster` is for what the whole server shares, `database` for one."""
-
-    cluster: int
-    database: int
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
     oid: int
     name: str
-
-
-class SessionError(Exception):
-    """The server did not do it. `status` says how the run ended, `detail` what to mend."""
-
-    def __init__(self, status: Status, detail: str, sqlstate: str | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.sqlstate = sqlstate
 
 
 @dataclass
@@ -62,9 +43,12 @@ class Session:
     statement_timeout_ms: int = 5_000
     #: What this connection may not or cannot read, by query: not asked again until there is a new connection.
     refused: dict[str, SessionError] = field(default_factory=dict)
+    #: Of all connections together.
+    cost: Cost = field(default_factory=Cost)
     _connection: psycopg.Connection[TupleRow] | None = None
-    _major: int = 0
+    _version: Version = ()
     _limited_to_ms: int = 0
+    _epochs: dict[EpochOf, int] = field(default_factory=dict)
 
     @property
     def database(self) -> str | None:
@@ -79,12 +63,12 @@ class Session:
         """
         if self._connection is not None and not self._connection.broken and database in {None, self.database}:
             if self._limited_to_ms != self.statement_timeout_ms:
-                with _translated():
+                with translated():
                     self._set_up(self._connection)
             return
         self.close()
-        with _translated():
-            settings: dict[str, str | int | None] = {**_DEADLINES, **conninfo_to_dict(self.dsn)}
+        with self.cost.connecting(), translated():
+            settings: dict[str, str | int | None] = {**DEADLINES, **conninfo_to_dict(self.dsn)}
             if database is not None:
                 settings["dbname"] = database
             connection = psycopg.connect("", autocommit=True, prepare_threshold=2, **settings)  # type: ignore[arg-type]
@@ -97,9 +81,9 @@ class Session:
 
     def _set_up(self, connection: psycopg.Connection[TupleRow]) -> None:
         limit_ms = self.statement_timeout_ms
-        with _deadline(connection, limit_ms / 1000 + _GRACE_SECONDS):
-            row = connection.execute(query("session", 0), {"statement_timeout_ms": limit_ms}).fetchone()
-        self._major = int(row[-1]) // 10_000 if row else 0
+        with deadline(connection, limit_ms / 1000 + _GRACE_SECONDS):
+            row = connection.execute(query("session", ()), {"statement_timeout_ms": limit_ms}).fetchone()
+        self._version = (int(row[-1]) // 10_000,) if row else ()
         self._limited_to_ms = limit_ms
 
     def close(self) -> None:
@@ -108,31 +92,41 @@ class Session:
             self._connection.close()
             self._connection = None
         self.refused.clear()
+        self._epochs.clear()
 
-    def rows(self, name: str) -> list[TupleRow]:
+    def rows(
+        self, name: str, parameters: Mapping[str, object] | None = None, extension: str | None = None
+    ) -> list[TupleRow]:
         """The result of a query that is not a COPY.
 
         Raises:
             SessionError: see `lines`.
         """
-        with self._asking(name) as connection:
-            return connection.execute(query(name, self._major)).fetchall()
+        with self._asking(name, extension) as (connection, text):
+            return connection.execute(text, parameters).fetchall()
 
-    def lines(self, name: str) -> list[bytes]:
+    def lines(
+        self, name: str, parameters: Mapping[str, object] | None = None, extension: str | None = None
+    ) -> list[bytes]:
         """The lines of a query's COPY in text form, without their line ends.
+
+        Args:
+            name: the query's, as its file has it.
+            parameters: values for its named parameters.
+            extension: the extension whose version chooses the variant, and whose schema is searched.
 
         Raises:
             SessionError: with the status that the run deserves.
         """
         with (
-            self._asking(name) as connection,
+            self._asking(name, extension) as (connection, text),
             connection.cursor() as cursor,
-            cursor.copy(query(name, self._major)) as copy,
+            cursor.copy(text, parameters) as copy,
         ):
-            return [bytes(line)[:-1] for line in copy]
+            return b"".join(copy).split(b"\n")[:-1]
 
     @contextmanager
-    def _asking(self, name: str) -> Iterator[psycopg.Connection[TupleRow]]:
+    def _asking(self, name: str, extension: str | None) -> Iterator[tuple[psycopg.Connection[TupleRow], LiteralString]]:
         if name in self.refused:
             # Raised anew each time, the same error would grow a longer traceback each time.
             raise self.refused[name].with_traceback(None)
@@ -140,80 +134,91 @@ class Session:
         if self._connection is None:
             raise SessionError(Status.ERROR, "there is no connection")
         try:
-            with _translated(), _deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS):
-                yield self._connection
-        except SessionError as error:
-            if error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
+            limit = deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
+            with self.cost.asking(), translated(), limit:
+                if extension is None:
+                    yield self._connection, _text(name, self._version)
+                else:
+                    with self._connection.transaction():
+                        version = self._extension(self._connection, extension)
+                        try:
+                            text = query(name, version)
+                        except TooOldError as unknown:
+                            detail = f"{extension} is too old; alter extension {extension} update"
+                            raise SessionError(Status.UNSUPPORTED, detail) from unknown
+                        yield self._connection, text
+        except SessionError as failure:
+            error = failure
+            if extension and failure.sqlstate == "55000":  # object_not_in_prerequisite_state: it is not preloaded
+                error = SessionError(Status.UNSUPPORTED, failure.detail, failure.sqlstate)
+            # What the server did not refuse itself costs it nothing, not even a line of its log: asked again.
+            if error.sqlstate and error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
             if self._connection.broken:
                 self.close()
-            raise
+            raise error from failure.__cause__
 
-    def epoch(self) -> Epoch:
-        """The epoch of the cluster and of the database that the session is in."""
-        (row,) = self.rows("epoch")
-        return Epoch(cluster=_number(row[:3]), database=_number(row))
+    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Version:
+        """Its version; its schema is on the search path until the transaction ends."""
+        row = connection.execute(query("extension_installed", ()), {"name": name}).fetchone()
+        if row is None:
+            detail = f"{name} is not there; create extension {name} in database {self.database}"
+            raise SessionError(Status.UNSUPPORTED, detail)
+        return tuple(map(int, str(row[0]).split(".")))
+
+    def require(self, role: str) -> None:
+        """Make sure of this predefined role, where the server leaves rows or texts out in silence without it.
+
+        Raises:
+            SessionError: the session's role does not have it.
+        """
+        ((held,),) = self.rows("role_held", {"role": role})
+        if not held:
+            detail = f"what other roles did is not shown; grant {role} to the agent's role"
+            raise SessionError(Status.PERMISSION, detail)
+
+    def within_one_epoch(self, of: EpochOf, read: Callable[[], Read]) -> tuple[Read, int]:
+        """What `read` answers, and the epoch that holds from before its beginning until after its end.
+
+        Raises:
+            SessionError: see `lines`; and when counters are reset again and again.
+        """
+        before = self._epochs.get(of)
+        if before is None:
+            before = self.epoch(of)
+        for _ in range(_READINGS):
+            answer, after = read(), self.epoch(of)
+            if after == before:
+                return answer, after
+            before = after
+        raise SessionError(Status.ERROR, "counters are reset again and again while they are read")
+
+    def epoch(self, of: EpochOf) -> int:
+        """The epoch of the server, of the database that the session is in, or of pg_stat_statements."""
+        try:
+            ((*cluster, database),) = self.rows("epoch")
+        except SessionError as error:
+            if error.status is not Status.UNSUPPORTED:
+                raise
+            ((*cluster, database),) = self.rows("epoch_without_wal")
+        parts = {"cluster": (), "database": (database,), "statements": ()}[of]
+        if of == "statements":
+            (parts,) = self.rows("statements_epoch", extension="pg_stat_statements")
+        self._epochs[of] = _number((*cluster, *parts))
+        return self._epochs[of]
 
     def databases(self) -> list[Database]:
         """The databases that this role may connect to."""
         return [Database(int(oid), str(name)) for oid, name in self.rows("databases")]
 
 
+def _text(name: str, version: Version) -> LiteralString:
+    try:
+        return query(name, version)
+    except TooOldError as error:
+        raise SessionError(Status.UNSUPPORTED, str(error)) from error
+
+
 def _number(parts: TupleRow) -> int:
     digest = hashlib.sha256("|".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], signed=True)
-
-
-_STATUS: dict[str, Status] = {
-    "57014": Status.TIMEOUT,  # query_canceled, by statement_timeout
-    "55P03": Status.LOCKED,  # lock_not_available, by lock_timeout
-    "42501": Status.PERMISSION,
-    "42703": Status.UNSUPPORTED,  # undefined column
-    "42P01": Status.UNSUPPORTED,  # undefined table
-    "42883": Status.UNSUPPORTED,  # undefined function
-    "0A000": Status.UNSUPPORTED,
-}
-
-
-@contextmanager
-def _deadline(connection: psycopg.Connection[TupleRow], seconds: float) -> Iterator[None]:
-    """Cut the connection if it takes longer: a stopped server, or a pooler, answers TCP and nothing else."""
-    cut = threading.Event()
-
-    def give_up() -> None:
-        cut.set()
-        # Not close(): it belongs to the thread that waits, which now reads the end of the stream.
-        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as same:
-            same.shutdown(socket.SHUT_RDWR)
-
-    descriptor = connection.fileno()
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except psycopg.Error as error:
-        if cut.is_set():
-            message = f"no answer within {seconds:g} s, the connection is given up"
-            raise SessionError(Status.TIMEOUT, message) from error
-        raise
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        status = _STATUS.get(error.sqlstate or "", Status.ERROR)
-        raise SessionError(status, _detail(error, status), error.sqlstate) from error
-
-
-def _detail(error: psycopg.Error, status: Status) -> str:
-    message = error.diag.message_primary or str(error).strip().splitlines()[0]
-    mend = {
-        Status.PERMISSION: "; grant pg_monitor to the agent's role",
-        Status.TIMEOUT: "; statement_timeout_ms in the configuration document is the limit",
-    }
-    return f"{message}{mend.get(status, '')}"[:1000]

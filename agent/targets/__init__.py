@@ -1,1 +1,1 @@
-"""What an agent watches: the host, and PostgreSQL servers."""
+"""What an agent watches: PostgreSQL servers, the host, and the agent itself."""

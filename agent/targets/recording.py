@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agent.logs.errors import LogUnreadableError
 from agent.outbox import Outbox
-from agent.postgres.session import SessionError
+from agent.postgres.connection import SessionError
 from contracts.batch import Frame, Run, Status
 from contracts.metrics import Metric
 

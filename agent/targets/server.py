@@ -12,16 +12,20 @@ from pydantic import ValidationError
 
 from agent.changes import Changes
 from agent.collectors.catalogue import COLLECTORS
-from agent.collectors.collector import Collector, Follow, Query
+from agent.collectors.collector import Collector, Follow, Query, Texts
+from agent.lines import nulls, withheld
 from agent.logs.clock import LogClock
 from agent.logs.follow import LogFollower, matching
 from agent.logs.mark import Mark
 from agent.logs.parser import Dialect
 from agent.outbox import Outbox
-from agent.postgres.session import Database, Session, SessionError
+from agent.postgres.connection import SessionError
+from agent.postgres.cost import Cost
+from agent.postgres.session import Database, Session
 from agent.settings import TargetSettings
 from agent.targets.host import columns
 from agent.targets.recording import Outcome, record
+from agent.targets.texts import StatementTexts
 from contracts.batch import Frame, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import Metric, Scope
@@ -43,22 +47,27 @@ class ServerTarget:
         self._outbox = outbox
         self._cluster = Session(settings.dsn)
         self._roving = Session(settings.dsn)
-        self._databases = DatabaseSettings()
+        self._document = Document()
+        self._texts = StatementTexts(self.name, changes)
         self._mark = _mark(mark) if mark else None
         self._follower: LogFollower | None = None
         self._dialect: Dialect | None = None
 
     def collectors(self) -> tuple[Collector, ...]:
-        kinds = (Query, Follow) if self._log else (Query,)
+        kinds = (Query, Texts, Follow) if self._log else (Query, Texts)
         return tuple(collector for collector in COLLECTORS if isinstance(collector, kinds))
 
     def lane(self, collector: Collector) -> str:
         """The thread that the collector runs on, and so the connection that it uses."""
         return f"{self.name}:{'database' if collector.metric.scope is Scope.DATABASE else 'cluster'}"
 
+    def cost(self) -> Cost:
+        """What the server was asked so far."""
+        return self._cluster.cost + self._roving.cost
+
     def apply(self, document: Document) -> None:
         """Obey another document from the next reading on."""
-        self._databases = document.databases
+        self._document = document
         for session in (self._cluster, self._roving):
             session.statement_timeout_ms = document.statement_timeout_ms
 
@@ -74,35 +83,38 @@ class ServerTarget:
         metric = collector.metric
         if isinstance(collector, Follow):
             record(self._outbox, metric, self.name, None, partial(self._follow, metric))
-        elif metric.scope is Scope.DATABASE:
-            self._in_each_database(metric)
-        else:
-            record(self._outbox, metric, self.name, None, partial(self._query, metric, self._cluster, None))
+        elif isinstance(collector, Texts):
+            record(self._outbox, metric, self.name, None, partial(self._texts.read, collector, self._cluster))
+        elif isinstance(collector, Query):
+            if metric.scope is Scope.DATABASE:
+                self._in_each_database(collector)
+            else:
+                record(self._outbox, metric, self.name, None, partial(self._query, collector, self._cluster, None))
 
-    def _in_each_database(self, metric: Metric) -> None:
+    def _in_each_database(self, collector: Query) -> None:
+        metric = collector.metric
         try:
             self._roving.use()
-            taken = chosen(self._roving.databases(), self._databases)
+            taken = chosen(self._roving.databases(), self._document.databases)
         except SessionError as error:
             failure = error
             record(self._outbox, metric, self.name, None, lambda _: _raise(failure))
             return
-        databases = taken[: self._databases.at_most]
+        databases = taken[: self._document.databases.at_most]
         if not databases or len(databases) < len(taken):
             # Only what is not as usual leaves a run of the server's own: each database leaves one.
             record(self._outbox, metric, self.name, None, lambda _: _left_out(len(databases), len(taken)))
         # The one that the session is in comes first: one connection fewer to make.
         for database in sorted(databases, key=lambda each: each.name != self._roving.database):
-            work = partial(self._query, metric, self._roving, database)
+            work = partial(self._query, collector, self._roving, database)
             record(self._outbox, metric, self.name, database.oid, work)
 
-    def _query(self, metric: Metric, session: Session, database: Database | None, at: int) -> Outcome:
+    def _query(self, collector: Query, session: Session, database: Database | None, at: int) -> Outcome:
+        metric = collector.metric
         session.use(database.name if database else None)
-        epoch = None
-        if metric.counters:
-            now = session.epoch()
-            epoch = now.database if database else now.cluster
-        lines = session.lines(metric.name)
+        cap = self._document.at_most(metric.name)
+        read = partial(collector.read, session, cap)
+        lines, epoch = session.within_one_epoch(collector.epoch, read) if metric.counters else (read(), None)
         datid = database.oid if database else None
         difference = self._changes.difference(metric, self.name, datid, lines, epoch, time.monotonic())
         frame = Frame.model_construct(
@@ -115,6 +127,16 @@ class ServerTarget:
             columns=difference.columns,
             gone=difference.gone,
         )
+        if cap and len(lines) >= cap and (total := collector.rows_available(session)) > len(lines):
+            detail = f"metrics.{metric.name}.at_most is {cap}"
+            return Outcome(len(lines), frame, Status.TRUNCATED, detail, rows_available=total)
+        if collector.locked and (locked := nulls(metric, collector.locked, lines)):
+            detail = f"{locked} of {len(lines)} are locked, and left out until the next reading"
+            return Outcome(len(lines) - locked, frame, Status.LOCKED, detail, rows_available=len(lines))
+        right = collector.withheld
+        if right and (without := withheld(metric, right.column, lines)):
+            detail = f"{without} of {len(lines)} are withheld; grant {right.grant} to the agent's role"
+            return Outcome(len(lines) - without, frame, Status.PERMISSION, detail, rows_available=len(lines))
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:

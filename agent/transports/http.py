@@ -71,9 +71,9 @@ class ServerClient:
         try:
             answer = self.request("POST", "/v1/batches", {"Content-Type": "application/gzip"}, data)
         except OSError as error:
-            return Later(f"{self._token_file}: {error.strerror}")
+            return Later(f"{self._token_file}: {error.strerror}", answered=False)
         except HTTPError as error:
-            return Later(f"{self._url}: {type(error).__name__}: {error}"[:500])
+            return Later(f"{self._url}: {type(error).__name__}: {error}"[:500], answered=False)
         if answer.status == 202:
             return Delivered()
         detail = _detail(answer)

@@ -8,7 +8,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """It is durable at the other end."""
+    """It is durable at the other end; `already` before this upload."""
+
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,11 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Not now. `after_seconds` is what the server asked for, if it did."""
+    """Not now. `after_seconds` is what the server asked for, if it did; `answered` is whether it said anything."""
 
     reason: str
     after_seconds: float | None = None
+    answered: bool = True
 
 
 Outcome = Delivered | Rejected | Later

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType
 from typing import Annotated, Any
 
@@ -108,17 +109,24 @@ def _check(running: Lab, transactions: int, console: Console) -> dict[str, Any]:
 
         def measured() -> Measured:
             now = figures.measured()
-            return Measured(now.commits - before.commits, now.table_inserts - before.table_inserts)
+            return Measured(
+                now.commits - before.commits,
+                now.table_inserts - before.table_inserts,
+                now.statement_calls - before.statement_calls,
+            )
+
+        def enough(found: Measured) -> bool:
+            return min(found.table_inserts, found.statement_calls, found.commits) >= done
 
         # What arrives late must not be missed, and what is too much must show: equal, and still so a reading later.
-        arrived = _wait(running, lambda: measured().table_inserts >= done and measured().commits >= done)
+        arrived = _wait(running, lambda: enough(measured()))
         batches = figures.batches()
         _wait(running, lambda: figures.batches() >= batches + 5)
         found = measured()
         return {
-            "ok": arrived and found.table_inserts == done and found.commits >= done,
+            "ok": arrived and found.table_inserts == found.statement_calls == done and found.commits >= done,
             "pgbench": {"transactions": done},
-            "measured": {"commits": found.commits, "table_inserts": found.table_inserts},
+            "measured": asdict(found),
             "batches": figures.batches(),
             "rows": figures.rows(),
         }
@@ -152,7 +160,10 @@ def _report(result: dict[str, Any], *, as_json: bool) -> None:
         verdict = "the store has exactly" if result["ok"] else "NOT OK: the store differs from"
         measured = result["measured"]
         typer.echo(f"{verdict} what pgbench did: {result['pgbench']['transactions']} transactions")
-        typer.echo(f"measured: {measured['table_inserts']} rows inserted, {measured['commits']} commits")
+        typer.echo(
+            f"measured: {measured['table_inserts']} rows inserted by {measured['statement_calls']} statements, "
+            f"{measured['commits']} commits"
+        )
         typer.echo(f"{result['batches']} batches, {sum(result['rows'].values())} rows")
     if not result["ok"]:
         raise typer.Exit(FAILED)

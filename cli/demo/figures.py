@@ -36,8 +36,21 @@ _COMMITS = """
     )
 """
 
+_STATEMENT_CALLS = """
+    select coalesce(sum(d.calls), 0)::bigint as calls
+    from delta.statement_stats d
+    where d.target_id = %(target)s and d.queryid in (
+        select t.queryid from metric.statement_text t
+        where t.target_id = %(target)s and starts_with(t.query, 'INSERT INTO pgbench_history')
+    )
+"""
+
 _BASELINE = """
     select exists (
+        select from metric.statement_stats s
+        join metric.statement_text t using (target_id, queryid)
+        where s.target_id = %(target)s and starts_with(t.query, 'INSERT INTO pgbench_history')
+    ) and exists (
         select from metric.table_stats t
         join metric.relation r using (target_id, datid, relid)
         where t.target_id = %(target)s and r.relation_name = 'pgbench_history'
@@ -77,6 +90,19 @@ _BUSIEST = """
     limit 6
 """
 
+_STATEMENTS = """
+    select
+        (
+            select t.query from metric.statement_text t
+            where t.target_id = d.target_id and t.queryid = d.queryid order by t.collected_at desc limit 1
+        ) as query,
+        sum(d.calls)::bigint as calls, sum(d.total_exec_time_us)::bigint as time_us, sum(d.rows)::bigint as rows
+    from delta.statement_stats(%(target)s, now() - interval '30 seconds', now()) d
+    group by d.target_id, d.queryid
+    order by time_us desc nulls last
+    limit 5
+"""
+
 _HOST = """
     select
         c.user_us + c.nice_us as user_us, c.system_us + c.irq_us + c.softirq_us as system_us, c.iowait_us, c.steal_us,
@@ -113,10 +139,11 @@ _FLEET = """
 
 @dataclass(frozen=True)
 class Measured:
-    """What the store says pgbench did: committed transactions of its database, rows inserted into its history."""
+    """What the store says pgbench did: commits in its database, rows put into its history, calls of that statement."""
 
     commits: int
     table_inserts: int
+    statement_calls: int
 
 
 class Figures:
@@ -130,7 +157,11 @@ class Figures:
             return cursor.execute(statement.encode(), {**_TARGET, "agent": AGENT}).fetchall()
 
     def measured(self) -> Measured:
-        return Measured(int(self._rows(_COMMITS)[0]["commits"]), int(self._rows(_TABLE_INSERTS)[0]["inserts"]))
+        return Measured(
+            int(self._rows(_COMMITS)[0]["commits"]),
+            int(self._rows(_TABLE_INSERTS)[0]["inserts"]),
+            int(self._rows(_STATEMENT_CALLS)[0]["calls"]),
+        )
 
     def baseline(self) -> bool:
         """Whether the first readings have arrived, from which deltas count."""
@@ -156,6 +187,9 @@ class Figures:
 
     def busiest(self) -> list[dict[str, Any]]:
         return self._rows(_BUSIEST)
+
+    def statements(self) -> list[dict[str, Any]]:
+        return self._rows(_STATEMENTS)
 
     def host(self) -> dict[str, Any] | None:
         return next(iter(self._rows(_HOST)), None)

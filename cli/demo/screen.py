@@ -18,7 +18,7 @@ def screen(figures: Figures, lab: Lab) -> RenderableType:
     pair = Table.grid(expand=True, padding=(0, 1))
     pair.add_column(ratio=2)
     pair.add_column(ratio=3)
-    pair.add_row(_rows(figures), Group(_rates(figures), _busiest(figures), _host(figures), _log(figures)))
+    pair.add_row(_rows(figures), Group(*(part(figures) for part in (_rates, _busiest, _statements, _host, _log))))
     return Group(_head(figures, lab), pair)
 
 
@@ -64,6 +64,19 @@ def _busiest(figures: Figures) -> Panel:
         counts = (row["inserted"], row["updated"], row["deleted"], row["seq_scan"])
         table.add_row(row["relation"], *("-" if count is None else f"{count:,}" for count in counts), hits)
     return Panel(table, title="busiest tables, last 30 seconds")
+
+
+def _statements(figures: Figures) -> Panel:
+    table = Table(expand=True, box=None)
+    table.add_column("statement", no_wrap=True, overflow="ellipsis", ratio=1)
+    for heading in ("calls", "ms", "rows"):
+        table.add_column(heading, justify="right")
+    for row in figures.statements():
+        counts = ("-" if row[name] is None else f"{row[name]:,}" for name in ("calls", "rows"))
+        calls, rows = counts
+        spent = "-" if row["time_us"] is None else f"{row['time_us'] / 1000:,.1f}"
+        table.add_row(" ".join((row["query"] or "?").split()), calls, spent, rows)
+    return Panel(table, title="statements by execution time, last 30 seconds")
 
 
 def _host(figures: Figures) -> Panel:

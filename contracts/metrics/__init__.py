@@ -4,10 +4,27 @@ From here come the check that each SQL variant returns exactly these columns, th
 lists of COPY, the comparison with the migrations' tables, and the reference page.
 """
 
+from contracts.metrics.agent import AGENT_HEALTH, AGENT_TARGET
+from contracts.metrics.headroom import DATABASE_SIZE, PREPARED_XACT, TABLESPACE_SIZE, WAL_FILES, XID_AGE, XMIN_HOLDER
 from contracts.metrics.host import HOST, HOST_CPU, HOST_DISK, HOST_FILESYSTEM, HOST_LOAD, HOST_MEMORY, HOST_NETWORK
 from contracts.metrics.logs import LOG_EVENT
 from contracts.metrics.model import Column, Kind, Metric, Scope, Type
+from contracts.metrics.objects import BLOAT, FUNCTION, FUNCTION_STATS, RELATION_SIZE, SEQUENCE
 from contracts.metrics.postgres import CLUSTER, DATABASE, DATABASE_STATS, INDEX_STATS, RELATION, TABLE_STATS
+from contracts.metrics.replication import REPLICATION, REPLICATION_SLOT, SUBSCRIPTION, WAL_RECEIVER
+from contracts.metrics.server import (
+    ARCHIVER,
+    BGWRITER,
+    CHECKPOINTER,
+    DATABASE_CONFLICTS,
+    IO,
+    RECOVERY_PREFETCH,
+    SLRU,
+    WAL,
+)
+from contracts.metrics.sessions import ACTIVITY, BLOCKING, LOCK_MODE, PROGRESS
+from contracts.metrics.settings import EXTENSION, ROLE, SETTING
+from contracts.metrics.statements import STATEMENT_INFO, STATEMENT_STATS, STATEMENT_TEXT
 
 METRICS: tuple[Metric, ...] = (
     HOST,
@@ -23,16 +40,64 @@ METRICS: tuple[Metric, ...] = (
     RELATION,
     TABLE_STATS,
     INDEX_STATS,
+    DATABASE_CONFLICTS,
+    BGWRITER,
+    CHECKPOINTER,
+    WAL,
+    ARCHIVER,
+    IO,
+    SLRU,
+    RECOVERY_PREFETCH,
+    SETTING,
+    ROLE,
+    EXTENSION,
+    DATABASE_SIZE,
+    TABLESPACE_SIZE,
+    WAL_FILES,
+    XID_AGE,
+    PREPARED_XACT,
+    XMIN_HOLDER,
+    FUNCTION,
+    FUNCTION_STATS,
+    RELATION_SIZE,
+    SEQUENCE,
+    BLOAT,
+    STATEMENT_STATS,
+    STATEMENT_INFO,
+    STATEMENT_TEXT,
     LOG_EVENT,
+    AGENT_HEALTH,
+    AGENT_TARGET,
+    ACTIVITY,
+    BLOCKING,
+    LOCK_MODE,
+    PROGRESS,
+    REPLICATION,
+    REPLICATION_SLOT,
+    WAL_RECEIVER,
+    SUBSCRIPTION,
 )
 
 CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 __all__ = [
+    "ACTIVITY",
+    "AGENT_HEALTH",
+    "AGENT_TARGET",
+    "ARCHIVER",
+    "BGWRITER",
+    "BLOAT",
+    "BLOCKING",
     "CATALOGUE",
+    "CHECKPOINTER",
     "CLUSTER",
     "DATABASE",
+    "DATABASE_CONFLICTS",
+    "DATABASE_SIZE",
     "DATABASE_STATS",
+    "EXTENSION",
+    "FUNCTION",
+    "FUNCTION_STATS",
     "HOST",
     "HOST_CPU",
     "HOST_DISK",
@@ -41,10 +106,32 @@ __all__ = [
     "HOST_MEMORY",
     "HOST_NETWORK",
     "INDEX_STATS",
+    "IO",
+    "LOCK_MODE",
     "LOG_EVENT",
     "METRICS",
+    "PREPARED_XACT",
+    "PROGRESS",
+    "RECOVERY_PREFETCH",
     "RELATION",
+    "RELATION_SIZE",
+    "REPLICATION",
+    "REPLICATION_SLOT",
+    "ROLE",
+    "SEQUENCE",
+    "SETTING",
+    "SLRU",
+    "STATEMENT_INFO",
+    "STATEMENT_STATS",
+    "STATEMENT_TEXT",
+    "SUBSCRIPTION",
+    "TABLESPACE_SIZE",
     "TABLE_STATS",
+    "WAL",
+    "WAL_FILES",
+    "WAL_RECEIVER",
+    "XID_AGE",
+    "XMIN_HOLDER",
     "Column",
     "Kind",
     "Metric",

@@ -60,6 +60,7 @@ class Metric:
         changes: whether it travels as changed frames between full ones.
         resets: columns that tell when this row's own counters were reset: a row with another value there starts an
             epoch of its own, whatever the frame's epoch says.
+        at_most: how many rows one reading has at most, the busiest; None is no cap. What a document says wins.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Metric:
     every_seconds: int
     changes: bool = False
     resets: tuple[str, ...] = ()
+    at_most: int | None = None
 
     def __post_init__(self) -> None:
         names = self.names

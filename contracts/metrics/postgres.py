@@ -83,21 +83,26 @@ DATABASE_STATS = Metric(
 RELATION = Metric(
     name="relation",
     scope=Scope.DATABASE,
-    help="Names, kinds and parents of tables, indexes and materialized views (pg_class); system schemas left out.",
+    help=(
+        "Names, kinds and parents of tables, indexes, materialized views and sequences (pg_class); system schemas left "
+        "out."
+    ),
     key=("relid",),
     columns=(
         label("relid", "Oid of the relation.", type=Type.OID),
         label("schema_name", "Schema."),
         label("relation_name", "Name."),
-        label("kind", "r table, p partitioned table, m materialized view, i index, I partitioned index."),
+        label("kind", "r table, p partitioned table, m materialized view, i index, I partitioned index, S sequence."),
         label("persistence", "p permanent, u unlogged."),
         label("owner", "Name of the owning role."),
-        label("table_relid", "Of an index: the oid of its table.", type=Type.OID),
+        label("table_relid", "Of an index, or of a sequence that a column owns: the oid of the table.", type=Type.OID),
         label("parent_relid", "Of a partition or of its index: the oid of the parent.", type=Type.OID),
         label("options", "Storage parameters, as pg_class.reloptions has them."),
         gauge("is_unique", "Of an index: whether it is unique.", type=Type.BOOLEAN),
         gauge("is_primary", "Of an index: whether it is the primary key.", type=Type.BOOLEAN),
         gauge("is_valid", "Of an index: whether queries may use it.", type=Type.BOOLEAN),
+        label("access_method", "How it is stored: heap, btree, gin and so on; null for most partitioned tables."),
+        label("tablespace", "Tablespace; null is the database's own, or none."),
     ),
     every_seconds=300,
     changes=True,
@@ -106,7 +111,10 @@ RELATION = Metric(
 TABLE_STATS = Metric(
     name="table_stats",
     scope=Scope.DATABASE,
-    help="Activity of tables and materialized views (pg_stat_get_* functions); what their indexes did is index_stats.",
+    help=(
+        "Activity of tables and materialized views (pg_stat_get_* functions); what their indexes did is index_stats. "
+        "A table that falls below the cap, in blocks fetched, is gone until it is back."
+    ),
     key=("relid",),
     columns=(
         label("relid", "Oid of the table.", type=Type.OID),
@@ -142,12 +150,16 @@ TABLE_STATS = Metric(
     ),
     every_seconds=60,
     changes=True,
+    at_most=1000,
 )
 
 INDEX_STATS = Metric(
     name="index_stats",
     scope=Scope.DATABASE,
-    help="Activity of indexes (pg_stat_get_* functions); the metric relation tells their tables.",
+    help=(
+        "Activity of indexes (pg_stat_get_* functions); the metric relation tells their tables. An index that falls "
+        "below the cap, in blocks fetched, is gone until it is back."
+    ),
     key=("indexrelid",),
     columns=(
         label("indexrelid", "Oid of the index.", type=Type.OID),
@@ -160,4 +172,5 @@ INDEX_STATS = Metric(
     ),
     every_seconds=60,
     changes=True,
+    at_most=3000,
 )

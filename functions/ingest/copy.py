@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
 from psycopg import sql
 
 from contracts.batch import Frame
-from contracts.metrics import CATALOGUE, Metric, Type
+from contracts.metrics import Metric, Type
 from contracts.names import target_id
 from functions.store import Connection
 
@@ -29,15 +29,15 @@ _SENT_AS = {
 }
 
 
-def copy_frame(connection: Connection, agent_id: str, frame: Frame) -> None:
-    """Append the frame's rows to its metric's table, within the caller's transaction."""
-    metric = CATALOGUE[frame.metric]
+def copy_frames(connection: Connection, metric: Metric, frames: Iterable[tuple[str, Frame]]) -> None:
+    """Append the rows of these frames, each of an agent, to their metric's table, within the caller's transaction."""
     statement, types = _statement(metric)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(types)
         write = copy.write_row
-        for row in _rows(metric, agent_id, frame):
-            write(row)
+        for agent_id, frame in frames:
+            for row in _rows(metric, agent_id, frame):
+                write(row)
 
 
 @functools.cache

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote_plus
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.data_classes import SQSEvent
 from pydantic import Field, SecretStr
 
 from contracts.codec import BatchError, decode, sha256
@@ -23,8 +22,12 @@ from contracts.objects import PREFIX, key_of, parse_key
 from functions.environment import Environment, read
 from functions.http import logger
 from functions.ingest.bucket import Bucket, open_bucket
-from functions.ingest.load import Loaded, RefusedError, load, quarantine
-from functions.store import Store
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import RefusedError, load, quarantine
+from functions.store import Store, StoreUnavailableError
+
+#: So many rows are loaded in one transaction, or what one event brings if that is less.
+_ENOUGH_ROWS = 100_000
 
 
 class LoaderEnvironment(Environment):
@@ -48,28 +51,59 @@ def _store() -> Store:
     return Store(_environment().store_dsn, "pganalytics ingest")
 
 
-def take(object_key: str, bucket: Bucket, store: Store, keep_days: int) -> Loaded | None:
-    """Load one object; None if it went to quarantine.
+def take(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> dict[str, Exception]:
+    """Load these objects, or put them into quarantine. What is answered is to be tried again, and why."""
+    failed: dict[str, Exception] = {}
+    waiting: dict[str, Arrival] = {}
 
-    Raises:
-        BucketUnavailableError, ObjectMissingError, StoreUnavailableError: try again later.
-    """
-    agent_id = None
+    def load_waiting() -> None:
+        for object_key, outcome in zip(waiting, load(store, list(waiting.values()), keep_days), strict=True):
+            if isinstance(outcome, RefusedError):
+                _aside(store, object_key, outcome, failed)
+            elif isinstance(outcome, Exception):
+                failed[object_key] = outcome
+            else:
+                rows = waiting[object_key].batch.rows
+                logger.info("loaded", extra={"object_key": object_key, "rows": rows, "outcome": str(outcome)})
+        waiting.clear()
+
+    for object_key in dict.fromkeys(object_keys):
+        try:
+            waiting[object_key] = _arrived(object_key, bucket)
+        except (BatchError, RefusedError, ValueError) as error:
+            _aside(store, object_key, error, failed)
+        except Exception as error:  # noqa: BLE001 - the bucket's fault, say: it costs this object's turn only
+            failed[object_key] = error
+        if sum(arrival.batch.rows for arrival in waiting.values()) >= _ENOUGH_ROWS:
+            load_waiting()
+    if waiting:
+        load_waiting()
+    return failed
+
+
+def _arrived(object_key: str, bucket: Bucket) -> Arrival:
+    key = parse_key(object_key)
+    data = bucket.read(object_key, MAX_COMPRESSED_BYTES)
+    batch, digest = decode(data), sha256(data)
+    if key_of(batch, digest) != key:
+        raise RefusedError(f"the content belongs to {key_of(batch, digest)}")
+    _not_from_the_future(batch.sent_at, [frame.collected_at for frame in batch.frames])
+    return Arrival(key, bytes.fromhex(digest), batch)
+
+
+def _aside(store: Store, object_key: str, error: Exception, failed: dict[str, Exception]) -> None:
+    logger.error("quarantined", extra={"object_key": object_key, "reason": str(error)})
     try:
-        key = parse_key(object_key)
-        agent_id = key.agent_id
-        data = bucket.read(object_key, MAX_COMPRESSED_BYTES)
-        batch, digest = decode(data), sha256(data)
-        if key_of(batch, digest) != key:
-            raise RefusedError(f"the content belongs to {key_of(batch, digest)}")
-        _not_from_the_future(batch.sent_at, [frame.collected_at for frame in batch.frames])
-        loaded = load(store, batch, key, bytes.fromhex(digest), keep_days)
-    except (BatchError, RefusedError, ValueError) as error:
-        logger.error("quarantined", extra={"object_key": object_key, "reason": str(error)})
-        quarantine(store, object_key, agent_id, str(error))
+        quarantine(store, object_key, _agent_of(object_key), str(error))
+    except StoreUnavailableError as unavailable:
+        failed[object_key] = unavailable
+
+
+def _agent_of(object_key: str) -> str | None:
+    try:
+        return parse_key(object_key).agent_id
+    except ValueError:
         return None
-    logger.info("loaded", extra={"object_key": object_key, "rows": batch.rows, "outcome": str(loaded)})
-    return loaded
 
 
 def _not_from_the_future(sent_at: int, collected_at: list[int]) -> None:
@@ -88,17 +122,21 @@ def object_keys(body: str) -> Iterator[str]:
             yield key
 
 
-def _record(record: SQSRecord) -> None:
-    try:
-        for key in object_keys(record.body):
-            take(key, _bucket(), _store(), _environment().keep_days)
-    except Exception as error:
-        # Powertools turns this into the answer "failed" and says nothing more.
-        logger.warning("not loaded, will be tried again", extra={"error": f"{type(error).__name__}: {error}"})
-        raise
-
-
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    # A failure of every record is an answer like any other: raising would hide which ones failed.
-    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-    return dict(process_partial_response(event=event, record_handler=_record, processor=processor))
+    """Load what the messages tell of; the answer names the messages that are to come again."""
+    told: dict[str, list[str]] = {}
+    failed: dict[str, Exception] = {}
+    for record in SQSEvent(event).records:
+        try:
+            told[record.message_id] = list(object_keys(record.body))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            failed[record.message_id] = error
+    keys = [key for keys in told.values() for key in keys]
+    missed = take(keys, _bucket(), _store(), _environment().keep_days) if keys else {}
+    for message_id, its_keys in told.items():
+        if reasons := [missed[key] for key in its_keys if key in missed]:
+            failed[message_id] = reasons[0]
+    for message_id, reason in failed.items():
+        what = f"{type(reason).__name__}: {reason}"
+        logger.warning("not loaded, will be tried again", extra={"message_id": message_id, "error": what})
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}

@@ -69,7 +69,7 @@ class Asked:
     def columns(self) -> tuple[str, ...]:
         names = [name for name, _ in self.metric.stored if name != "target_id"]
         if self.values is Values.DELTA:
-            return ("collected_at", "since_at", *(name for name in names[1:] if name not in {"epoch", "gone"}))
+            return ("collected_at", "since_at", "fell", *(name for name in names[1:] if name not in {"epoch", "gone"}))
         return tuple(names)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from psycopg.rows import DictRow, dict_row
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import AwareDatetime, StrictBool, TypeAdapter
 
 from contracts.metrics import Type
 from functions.query.asked import Asked
@@ -16,7 +16,13 @@ from functions.store import Store
 #: An answer of a function has at most 6 MB; a page ends before that, wherever its rows are wide.
 MAX_PAGE_BYTES = 4_000_000
 
-_KEY_TYPES: dict[Type, Any] = {Type.BIGINT: Bigint, Type.OID: Oid, Type.TEXT: Text, Type.TIMESTAMP: AwareDatetime}
+_KEY_TYPES: dict[Type, Any] = {
+    Type.BIGINT: Bigint,
+    Type.BOOLEAN: StrictBool,
+    Type.OID: Oid,
+    Type.TEXT: Text,
+    Type.TIMESTAMP: AwareDatetime,
+}
 
 _ROW = TypeAdapter(dict[str, Any])
 

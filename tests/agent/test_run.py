@@ -6,16 +6,18 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
-from contracts.batch import Batch, ConfigState, Status
+from contracts.batch import Batch, Columns, ConfigState, Status
 from contracts.codec import decode
 from contracts.metrics import METRICS, Scope
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import Agent, target
+from tests.servers import NewServer
 
 pytestmark = pytest.mark.processes
 
@@ -85,7 +87,9 @@ def test_a_running_agent_uploads_in_order_obeys_sighup_and_leaves_no_session(
     assert len({batch.stream_id for batch in batches}) == 1
     assert batches[-1].config.state is ConfigState.APPLIED
     assert batches[-1].clock.skew_us is not None
-    assert {run.status for batch in batches for run in batch.runs} <= {Status.OK, Status.EMPTY, Status.MISSED}
+    runs = [run for batch in batches for run in batch.runs]
+    newer = {run.collector for run in runs if "came with version" in (run.detail or "")}
+    assert {run.status for run in runs if run.collector not in newer} <= {Status.OK, Status.EMPTY, Status.MISSED}
     until(lambda: agents_sessions(sessions) == 0)
     assert "Traceback" not in agent.log.read_text()
 
@@ -117,6 +121,33 @@ def test_an_agent_that_ends_while_the_server_is_away_keeps_everything_in_its_spo
     assert "a-token" not in agent.log.read_text()
 
 
+def test_a_running_agent_tells_what_it_costs_and_what_became_of_its_uploads(
+    agent: Agent, server: EmbeddedPostgres, open_door: Door
+) -> None:
+    open_door.answer = answering(1, {**QUICK, "metrics": FAST})  # type: ignore[assignment]
+    agent.write("[host]\nenabled = false\n" + target(server.dsn()), url=open_door.url)
+
+    def last(metric: str) -> Columns:
+        frames = [frame for batch in uploaded(open_door) for frame in batch.frames if frame.metric == metric]
+        return frames[-1].columns if frames else {}
+
+    with agent.running() as process:
+        until(lambda: last("agent_health").get("uploads_accepted", [0])[0] >= 2)
+        until(lambda: last("agent_target")["runs_ok"][1] > 0)
+        health, asked = last("agent_health"), last("agent_target")
+        assert abs(health["started_at"][0] / 1_000_000 - psutil.Process(process.pid).create_time()) < 1
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert health["sent_bytes"][0] > 0
+    assert health["clock_skew_us"][0] is not None
+    assert asked["target"] == ["host", "main"]
+    assert asked["queries"][0] is None
+    assert asked["queries"][1] >= asked["runs_ok"][1] > 0
+    frames = [frame for batch in uploaded(open_door) for frame in batch.frames]
+    assert {frame.metric for frame in frames if frame.target == "host"} == {"agent_health", "agent_target"}
+    assert len({frame.epoch for frame in frames if frame.metric == "agent_health"}) == 1
+
+
 def test_two_agents_cannot_share_one_state(agent: Agent, server: EmbeddedPostgres, open_door: Door) -> None:
     open_door.answer = lambda _: Answer(503)
     agent.write(target(server.dsn()), url=open_door.url)
@@ -128,11 +159,13 @@ def test_two_agents_cannot_share_one_state(agent: Agent, server: EmbeddedPostgre
         assert process.poll() is None
 
 
-def test_a_stopped_server_delays_neither_the_host_nor_the_end(agent: Agent, open_door: Door) -> None:
+def test_a_stopped_server_delays_neither_the_host_nor_the_end(
+    agent: Agent, open_door: Door, new_server: NewServer
+) -> None:
     open_door.answer = answering(  # type: ignore[assignment]
         1, {**QUICK, "metrics": FAST, "statement_timeout_ms": 100}
     )
-    with embedded_postgres() as server:
+    with new_server() as server:
         agent.write(target(server.dsn()), url=open_door.url)
         with agent.running() as process:
             until(lambda: any(run.target == "main" for batch in uploaded(open_door) for run in batch.runs))

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.codec import explain
-from contracts.document import Document, VersionedDocument
-from contracts.metrics import METRICS
+from contracts.document import Document, MetricSettings, VersionedDocument
+from contracts.metrics import CATALOGUE, METRICS
+from contracts.version import __version__
 
 
 def test_an_empty_document_has_the_defaults() -> None:
@@ -47,6 +48,35 @@ def test_a_metric_keeps_its_interval_unless_it_is_given_another() -> None:
     assert document.interval("table_stats") == 60
 
 
+def test_what_is_said_of_a_metric_wins_over_the_preset() -> None:
+    said = {"table_stats": {"every_seconds": 7}, "host": {"enabled": False}, "index_stats": {"enabled": True}}
+    document = Document.model_validate({"preset": "minimal", "metrics": {**said, "of_tomorrow": {"enabled": True}}})
+    assert document.interval("table_stats") == 7
+    assert document.interval("host") is None
+    assert document.interval("index_stats") == CATALOGUE["index_stats"].every_seconds
+    assert document.interval("host_cpu") == 60
+
+
+def test_an_interval_does_not_switch_on_what_the_preset_has_off() -> None:
+    document = Document.model_validate({"preset": "minimal", "metrics": {"index_stats": {"every_seconds": 7}}})
+    assert document.interval("index_stats") is None
+
+
+def test_a_preset_of_the_future_is_the_standard_one_and_says_so() -> None:
+    document = Document.model_validate({"preset": "frugal", "metrics": {"host": {"every_seconds": 5}}})
+    assert document.intervals() == Document(metrics={"host": MetricSettings(every_seconds=5)}).intervals()
+    assert (
+        document.left_to_default == f"preset: 'frugal' is not known to version {__version__}, 'standard' stands for it"
+    )
+    assert Document().left_to_default is None
+
+
+def test_a_bound_may_be_left_out_or_be_none_at_all() -> None:
+    budget = Document.model_validate({"budget": {"cpu_share": None, "database_share": 1}}).budget
+    assert (budget.cpu_share, budget.database_share) == (None, 1)
+    assert budget.upload_bytes_per_hour == Document().budget.upload_bytes_per_hour
+
+
 def test_a_metric_that_is_off_has_no_interval() -> None:
     document = Document.model_validate({"metrics": {"host_cpu": {"enabled": False, "every_seconds": 7}}})
     assert document.interval("host_cpu") is None
@@ -77,11 +107,17 @@ def test_a_number_has_its_bounds(key: str, least: int, most: int) -> None:
         ({"pull_every_seconds": "60"}, "pull_every_seconds: "),
         ({"pull_every_seconds": 1.5}, "pull_every_seconds: "),
         ({"pull_every_seconds": True}, "pull_every_seconds: "),
+        ({"preset": None}, "preset: "),
+        ({"preset": "Not a word"}, "preset: "),
         ({"metrics": {"host": {"every_seconds": 0}}}, "metrics.host.every_seconds: "),
         ({"metrics": {"host": {"every_seconds": 86_401}}}, "metrics.host.every_seconds: "),
         ({"metrics": {"host": {"enabled": "perhaps"}}}, "metrics.host.enabled: "),
         ({"metrics": {"host": 60}}, "metrics.host: "),
         ({"metrics": ["host"]}, "metrics: "),
+        ({"budget": {"cpu_share": 0}}, "budget.cpu_share: "),
+        ({"budget": {"database_share": 1.1}}, "budget.database_share: "),
+        ({"budget": {"cpu_share": "0.05"}}, "budget.cpu_share: "),
+        ({"budget": {"upload_bytes_per_hour": 0}}, "budget.upload_bytes_per_hour: "),
         ({"databases": {"include": "a"}}, "databases.include: "),
         ({"databases": {"include": [1]}}, "databases.include[0]: "),
         ({"databases": {"include": []}}, "databases.include: at least one pattern"),

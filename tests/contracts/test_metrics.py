@@ -40,14 +40,14 @@ def test_the_keys_columns_come_first(metric: Metric) -> None:
 def test_no_column_is_declared_twice_or_named_as_what_places_a_row(metric: Metric) -> None:
     names = [name for name, _ in metric.stored]
     assert len(set(names)) == len(names)
-    assert not {"target_id", "collected_at", "epoch", "gone", "since_at"} & set(metric.names)
+    assert not {"target_id", "collected_at", "epoch", "gone", "since_at", "fell"} & set(metric.names)
 
 
 @every_metric
 def test_a_key_is_a_label_or_a_place(metric: Metric) -> None:
     kinds = {metric.by_name[name].kind for name in metric.key}
     assert kinds <= {Kind.LABEL, Kind.GAUGE}
-    assert all(metric.by_name[name].type in {Type.TEXT, Type.OID, Type.BIGINT} for name in metric.key)
+    assert all(metric.by_name[name].type in {Type.TEXT, Type.OID, Type.BIGINT, Type.BOOLEAN} for name in metric.key)
 
 
 @every_metric

@@ -66,6 +66,8 @@ def test_the_defaults_follow_the_documents_schema() -> None:
         {"metrics": {"host": {"every_seconds": "60"}}},
         {"metrics": {"host": 60}},
         {"databases": {"include": []}},
+        {"preset": "frugal"},
+        {"budget": {"cpu_share": 2}},
         {"databases": {"at_most": 1.5}},
     ],
     ids=str,

@@ -204,21 +204,22 @@ create index on metric.host_cpu (target_id, collected_at);
 create function delta.host_cpu(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, user_us bigint, nice_us bigint,
-    system_us bigint, idle_us bigint, iowait_us bigint, irq_us bigint, softirq_us bigint,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, user_us bigint,
+    nice_us bigint, system_us bigint, idle_us bigint, iowait_us bigint, irq_us bigint, softirq_us bigint,
     steal_us bigint, context_switches bigint, interrupts bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, case when same_epoch then m.user_us - (p).user_us end,
-        case when same_epoch then m.nice_us - (p).nice_us end,
-        case when same_epoch then m.system_us - (p).system_us end,
-        case when same_epoch then m.idle_us - (p).idle_us end,
-        case when same_epoch then m.iowait_us - (p).iowait_us end,
-        case when same_epoch then m.irq_us - (p).irq_us end,
-        case when same_epoch then m.softirq_us - (p).softirq_us end,
-        case when same_epoch then m.steal_us - (p).steal_us end,
-        case when same_epoch then m.context_switches - (p).context_switches end,
-        case when same_epoch then m.interrupts - (p).interrupts end
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false),
+        case when not fell then m.user_us - (p).user_us end,
+        case when not fell then m.nice_us - (p).nice_us end,
+        case when not fell then m.system_us - (p).system_us end,
+        case when not fell then m.idle_us - (p).idle_us end,
+        case when not fell then m.iowait_us - (p).iowait_us end,
+        case when not fell then m.irq_us - (p).irq_us end,
+        case when not fell then m.softirq_us - (p).softirq_us end,
+        case when not fell then m.steal_us - (p).steal_us end,
+        case when not fell then m.context_switches - (p).context_switches end,
+        case when not fell then m.interrupts - (p).interrupts end
     from (
         select m, lag(m) over (partition by m.target_id order by m.collected_at) as p
         from metric.host_cpu m
@@ -237,9 +238,15 @@ create function delta.host_cpu(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            then coalesce(least(m.user_us - (p).user_us, m.nice_us - (p).nice_us, m.system_us - (p).system_us,
+                m.idle_us - (p).idle_us, m.iowait_us - (p).iowait_us, m.irq_us - (p).irq_us,
+                m.softirq_us - (p).softirq_us, m.steal_us - (p).steal_us, m.context_switches - (p).context_switches,
+                m.interrupts - (p).interrupts) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
 $$;
 create view delta.host_cpu as
@@ -268,16 +275,16 @@ create index on metric.host_memory (target_id, collected_at);
 create function delta.host_memory(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, total_bytes bigint,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, total_bytes bigint,
     available_bytes bigint, free_bytes bigint, buffers_bytes bigint, cached_bytes bigint,
     shared_bytes bigint, dirty_bytes bigint, swap_total_bytes bigint, swap_used_bytes bigint,
     swapped_in_bytes bigint, swapped_out_bytes bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.total_bytes, m.available_bytes, m.free_bytes,
-        m.buffers_bytes, m.cached_bytes, m.shared_bytes, m.dirty_bytes, m.swap_total_bytes,
-        m.swap_used_bytes, case when same_epoch then m.swapped_in_bytes - (p).swapped_in_bytes end,
-        case when same_epoch then m.swapped_out_bytes - (p).swapped_out_bytes end
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.total_bytes, m.available_bytes,
+        m.free_bytes, m.buffers_bytes, m.cached_bytes, m.shared_bytes, m.dirty_bytes, m.swap_total_bytes,
+        m.swap_used_bytes, case when not fell then m.swapped_in_bytes - (p).swapped_in_bytes end,
+        case when not fell then m.swapped_out_bytes - (p).swapped_out_bytes end
     from (
         select m, lag(m) over (partition by m.target_id order by m.collected_at) as p
         from metric.host_memory m
@@ -296,9 +303,12 @@ create function delta.host_memory(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            then coalesce(least(m.swapped_in_bytes - (p).swapped_in_bytes, m.swapped_out_bytes - (p).swapped_out_bytes) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
 $$;
 create view delta.host_memory as
@@ -336,18 +346,18 @@ create index on metric.host_disk (target_id, collected_at);
 create function delta.host_disk(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, device text, reads bigint,
-    writes bigint, read_bytes bigint, written_bytes bigint, read_us bigint, write_us bigint,
-    busy_us bigint
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, device text,
+    reads bigint, writes bigint, read_bytes bigint, written_bytes bigint, read_us bigint,
+    write_us bigint, busy_us bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.device, case when same_epoch then m.reads - (p).reads end,
-        case when same_epoch then m.writes - (p).writes end,
-        case when same_epoch then m.read_bytes - (p).read_bytes end,
-        case when same_epoch then m.written_bytes - (p).written_bytes end,
-        case when same_epoch then m.read_us - (p).read_us end,
-        case when same_epoch then m.write_us - (p).write_us end,
-        case when same_epoch then m.busy_us - (p).busy_us end
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.device,
+        case when not fell then m.reads - (p).reads end, case when not fell then m.writes - (p).writes end,
+        case when not fell then m.read_bytes - (p).read_bytes end,
+        case when not fell then m.written_bytes - (p).written_bytes end,
+        case when not fell then m.read_us - (p).read_us end,
+        case when not fell then m.write_us - (p).write_us end,
+        case when not fell then m.busy_us - (p).busy_us end
     from (
         select m, lag(m) over (partition by m.target_id, m.device order by m.collected_at) as p
         from metric.host_disk m
@@ -366,9 +376,14 @@ create function delta.host_disk(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            then coalesce(least(m.reads - (p).reads, m.writes - (p).writes, m.read_bytes - (p).read_bytes,
+                m.written_bytes - (p).written_bytes, m.read_us - (p).read_us, m.write_us - (p).write_us,
+                m.busy_us - (p).busy_us) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
 $$;
 create view delta.host_disk as
@@ -395,20 +410,20 @@ create index on metric.host_network (target_id, collected_at);
 create function delta.host_network(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, interface text,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, interface text,
     received_bytes bigint, sent_bytes bigint, received_packets bigint, sent_packets bigint,
     receive_errors bigint, send_errors bigint, receive_drops bigint, send_drops bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.interface,
-        case when same_epoch then m.received_bytes - (p).received_bytes end,
-        case when same_epoch then m.sent_bytes - (p).sent_bytes end,
-        case when same_epoch then m.received_packets - (p).received_packets end,
-        case when same_epoch then m.sent_packets - (p).sent_packets end,
-        case when same_epoch then m.receive_errors - (p).receive_errors end,
-        case when same_epoch then m.send_errors - (p).send_errors end,
-        case when same_epoch then m.receive_drops - (p).receive_drops end,
-        case when same_epoch then m.send_drops - (p).send_drops end
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.interface,
+        case when not fell then m.received_bytes - (p).received_bytes end,
+        case when not fell then m.sent_bytes - (p).sent_bytes end,
+        case when not fell then m.received_packets - (p).received_packets end,
+        case when not fell then m.sent_packets - (p).sent_packets end,
+        case when not fell then m.receive_errors - (p).receive_errors end,
+        case when not fell then m.send_errors - (p).send_errors end,
+        case when not fell then m.receive_drops - (p).receive_drops end,
+        case when not fell then m.send_drops - (p).send_drops end
     from (
         select m, lag(m) over (partition by m.target_id, m.interface order by m.collected_at) as p
         from metric.host_network m
@@ -427,9 +442,15 @@ create function delta.host_network(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity'), false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+            then coalesce(least(m.received_bytes - (p).received_bytes, m.sent_bytes - (p).sent_bytes,
+                m.received_packets - (p).received_packets, m.sent_packets - (p).sent_packets,
+                m.receive_errors - (p).receive_errors, m.send_errors - (p).send_errors,
+                m.receive_drops - (p).receive_drops, m.send_drops - (p).send_drops) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
 $$;
 create view delta.host_network as
@@ -524,10 +545,10 @@ create index on metric.database_stats (target_id, collected_at);
 create function delta.database_stats(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, datid oid, numbackends bigint,
-    xact_commit bigint, xact_rollback bigint, blks_read bigint, blks_hit bigint, tup_returned bigint,
-    tup_fetched bigint, tup_inserted bigint, tup_updated bigint, tup_deleted bigint, conflicts bigint,
-    temp_files bigint, temp_bytes bigint, deadlocks bigint, checksum_failures bigint,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, datid oid,
+    numbackends bigint, xact_commit bigint, xact_rollback bigint, blks_read bigint, blks_hit bigint,
+    tup_returned bigint, tup_fetched bigint, tup_inserted bigint, tup_updated bigint, tup_deleted bigint,
+    conflicts bigint, temp_files bigint, temp_bytes bigint, deadlocks bigint, checksum_failures bigint,
     checksum_last_failure_at timestamp with time zone, blk_read_time_us bigint, blk_write_time_us bigint,
     session_time_us bigint, active_time_us bigint, idle_in_transaction_time_us bigint, sessions bigint,
     sessions_abandoned bigint, sessions_fatal bigint, sessions_killed bigint,
@@ -535,32 +556,32 @@ create function delta.database_stats(
     stats_reset_at timestamp with time zone
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.datid, m.numbackends,
-        case when same_epoch then m.xact_commit - (p).xact_commit end,
-        case when same_epoch then m.xact_rollback - (p).xact_rollback end,
-        case when same_epoch then m.blks_read - (p).blks_read end,
-        case when same_epoch then m.blks_hit - (p).blks_hit end,
-        case when same_epoch then m.tup_returned - (p).tup_returned end,
-        case when same_epoch then m.tup_fetched - (p).tup_fetched end,
-        case when same_epoch then m.tup_inserted - (p).tup_inserted end,
-        case when same_epoch then m.tup_updated - (p).tup_updated end,
-        case when same_epoch then m.tup_deleted - (p).tup_deleted end,
-        case when same_epoch then m.conflicts - (p).conflicts end,
-        case when same_epoch then m.temp_files - (p).temp_files end,
-        case when same_epoch then m.temp_bytes - (p).temp_bytes end,
-        case when same_epoch then m.deadlocks - (p).deadlocks end,
-        case when same_epoch then m.checksum_failures - (p).checksum_failures end,
-        m.checksum_last_failure_at, case when same_epoch then m.blk_read_time_us - (p).blk_read_time_us end,
-        case when same_epoch then m.blk_write_time_us - (p).blk_write_time_us end,
-        case when same_epoch then m.session_time_us - (p).session_time_us end,
-        case when same_epoch then m.active_time_us - (p).active_time_us end,
-        case when same_epoch then m.idle_in_transaction_time_us - (p).idle_in_transaction_time_us end,
-        case when same_epoch then m.sessions - (p).sessions end,
-        case when same_epoch then m.sessions_abandoned - (p).sessions_abandoned end,
-        case when same_epoch then m.sessions_fatal - (p).sessions_fatal end,
-        case when same_epoch then m.sessions_killed - (p).sessions_killed end,
-        case when same_epoch then m.parallel_workers_to_launch - (p).parallel_workers_to_launch end,
-        case when same_epoch then m.parallel_workers_launched - (p).parallel_workers_launched end,
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.datid, m.numbackends,
+        case when not fell then m.xact_commit - (p).xact_commit end,
+        case when not fell then m.xact_rollback - (p).xact_rollback end,
+        case when not fell then m.blks_read - (p).blks_read end,
+        case when not fell then m.blks_hit - (p).blks_hit end,
+        case when not fell then m.tup_returned - (p).tup_returned end,
+        case when not fell then m.tup_fetched - (p).tup_fetched end,
+        case when not fell then m.tup_inserted - (p).tup_inserted end,
+        case when not fell then m.tup_updated - (p).tup_updated end,
+        case when not fell then m.tup_deleted - (p).tup_deleted end,
+        case when not fell then m.conflicts - (p).conflicts end,
+        case when not fell then m.temp_files - (p).temp_files end,
+        case when not fell then m.temp_bytes - (p).temp_bytes end,
+        case when not fell then m.deadlocks - (p).deadlocks end,
+        case when not fell then m.checksum_failures - (p).checksum_failures end, m.checksum_last_failure_at,
+        case when not fell then m.blk_read_time_us - (p).blk_read_time_us end,
+        case when not fell then m.blk_write_time_us - (p).blk_write_time_us end,
+        case when not fell then m.session_time_us - (p).session_time_us end,
+        case when not fell then m.active_time_us - (p).active_time_us end,
+        case when not fell then m.idle_in_transaction_time_us - (p).idle_in_transaction_time_us end,
+        case when not fell then m.sessions - (p).sessions end,
+        case when not fell then m.sessions_abandoned - (p).sessions_abandoned end,
+        case when not fell then m.sessions_fatal - (p).sessions_fatal end,
+        case when not fell then m.sessions_killed - (p).sessions_killed end,
+        case when not fell then m.parallel_workers_to_launch - (p).parallel_workers_to_launch end,
+        case when not fell then m.parallel_workers_launched - (p).parallel_workers_launched end,
         m.stats_reset_at
     from (
         select m, lag(m) over (partition by m.target_id, m.datid order by m.collected_at) as p
@@ -580,12 +601,26 @@ create function delta.database_stats(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity')
-            and not m.gone
-            and not (p).gone
-            and m.stats_reset_at is not distinct from (p).stats_reset_at, false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+                and not m.gone
+                and not (p).gone
+                and m.stats_reset_at is not distinct from (p).stats_reset_at
+            then coalesce(least(m.xact_commit - (p).xact_commit, m.xact_rollback - (p).xact_rollback, m.blks_read - (p).blks_read,
+                m.blks_hit - (p).blks_hit, m.tup_returned - (p).tup_returned, m.tup_fetched - (p).tup_fetched,
+                m.tup_inserted - (p).tup_inserted, m.tup_updated - (p).tup_updated, m.tup_deleted - (p).tup_deleted,
+                m.conflicts - (p).conflicts, m.temp_files - (p).temp_files, m.temp_bytes - (p).temp_bytes,
+                m.deadlocks - (p).deadlocks, m.checksum_failures - (p).checksum_failures,
+                m.blk_read_time_us - (p).blk_read_time_us, m.blk_write_time_us - (p).blk_write_time_us,
+                m.session_time_us - (p).session_time_us, m.active_time_us - (p).active_time_us,
+                m.idle_in_transaction_time_us - (p).idle_in_transaction_time_us, m.sessions - (p).sessions,
+                m.sessions_abandoned - (p).sessions_abandoned, m.sessions_fatal - (p).sessions_fatal,
+                m.sessions_killed - (p).sessions_killed,
+                m.parallel_workers_to_launch - (p).parallel_workers_to_launch,
+                m.parallel_workers_launched - (p).parallel_workers_launched) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
       and not m.gone
 $$;
@@ -611,7 +646,9 @@ create table metric.relation (
     options text,
     is_unique boolean,
     is_primary boolean,
-    is_valid boolean
+    is_valid boolean,
+    access_method text,
+    tablespace text
 ) partition by range (collected_at);
 create index on metric.relation (target_id, collected_at);
 
@@ -657,7 +694,7 @@ create index on metric.table_stats (target_id, collected_at);
 create function delta.table_stats(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, datid oid, relid oid,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, datid oid, relid oid,
     seq_scan bigint, last_seq_scan_at timestamp with time zone, seq_tup_read bigint,
     bitmap_tup_fetch bigint, n_tup_ins bigint, n_tup_upd bigint, n_tup_del bigint, n_tup_hot_upd bigint,
     n_tup_newpage_upd bigint, n_live_tup bigint, n_dead_tup bigint, n_mod_since_analyze bigint,
@@ -669,29 +706,29 @@ create function delta.table_stats(
     heap_blks_read bigint, heap_blks_hit bigint, toast_blks_read bigint, toast_blks_hit bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.datid, m.relid,
-        case when same_epoch then m.seq_scan - (p).seq_scan end, m.last_seq_scan_at,
-        case when same_epoch then m.seq_tup_read - (p).seq_tup_read end,
-        case when same_epoch then m.bitmap_tup_fetch - (p).bitmap_tup_fetch end,
-        case when same_epoch then m.n_tup_ins - (p).n_tup_ins end,
-        case when same_epoch then m.n_tup_upd - (p).n_tup_upd end,
-        case when same_epoch then m.n_tup_del - (p).n_tup_del end,
-        case when same_epoch then m.n_tup_hot_upd - (p).n_tup_hot_upd end,
-        case when same_epoch then m.n_tup_newpage_upd - (p).n_tup_newpage_upd end, m.n_live_tup,
-        m.n_dead_tup, m.n_mod_since_analyze, m.n_ins_since_vacuum, m.last_vacuum_at, m.last_autovacuum_at,
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.datid, m.relid,
+        case when not fell then m.seq_scan - (p).seq_scan end, m.last_seq_scan_at,
+        case when not fell then m.seq_tup_read - (p).seq_tup_read end,
+        case when not fell then m.bitmap_tup_fetch - (p).bitmap_tup_fetch end,
+        case when not fell then m.n_tup_ins - (p).n_tup_ins end,
+        case when not fell then m.n_tup_upd - (p).n_tup_upd end,
+        case when not fell then m.n_tup_del - (p).n_tup_del end,
+        case when not fell then m.n_tup_hot_upd - (p).n_tup_hot_upd end,
+        case when not fell then m.n_tup_newpage_upd - (p).n_tup_newpage_upd end, m.n_live_tup, m.n_dead_tup,
+        m.n_mod_since_analyze, m.n_ins_since_vacuum, m.last_vacuum_at, m.last_autovacuum_at,
         m.last_analyze_at, m.last_autoanalyze_at,
-        case when same_epoch then m.vacuum_count - (p).vacuum_count end,
-        case when same_epoch then m.autovacuum_count - (p).autovacuum_count end,
-        case when same_epoch then m.analyze_count - (p).analyze_count end,
-        case when same_epoch then m.autoanalyze_count - (p).autoanalyze_count end,
-        case when same_epoch then m.total_vacuum_time_us - (p).total_vacuum_time_us end,
-        case when same_epoch then m.total_autovacuum_time_us - (p).total_autovacuum_time_us end,
-        case when same_epoch then m.total_analyze_time_us - (p).total_analyze_time_us end,
-        case when same_epoch then m.total_autoanalyze_time_us - (p).total_autoanalyze_time_us end,
-        case when same_epoch then m.heap_blks_read - (p).heap_blks_read end,
-        case when same_epoch then m.heap_blks_hit - (p).heap_blks_hit end,
-        case when same_epoch then m.toast_blks_read - (p).toast_blks_read end,
-        case when same_epoch then m.toast_blks_hit - (p).toast_blks_hit end
+        case when not fell then m.vacuum_count - (p).vacuum_count end,
+        case when not fell then m.autovacuum_count - (p).autovacuum_count end,
+        case when not fell then m.analyze_count - (p).analyze_count end,
+        case when not fell then m.autoanalyze_count - (p).autoanalyze_count end,
+        case when not fell then m.total_vacuum_time_us - (p).total_vacuum_time_us end,
+        case when not fell then m.total_autovacuum_time_us - (p).total_autovacuum_time_us end,
+        case when not fell then m.total_analyze_time_us - (p).total_analyze_time_us end,
+        case when not fell then m.total_autoanalyze_time_us - (p).total_autoanalyze_time_us end,
+        case when not fell then m.heap_blks_read - (p).heap_blks_read end,
+        case when not fell then m.heap_blks_hit - (p).heap_blks_hit end,
+        case when not fell then m.toast_blks_read - (p).toast_blks_read end,
+        case when not fell then m.toast_blks_hit - (p).toast_blks_hit end
     from (
         select m, lag(m) over (partition by m.target_id, m.datid, m.relid order by m.collected_at) as p
         from metric.table_stats m
@@ -710,11 +747,24 @@ create function delta.table_stats(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at and f.datid = m.datid
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity')
-            and not m.gone
-            and not (p).gone, false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+                and not m.gone
+                and not (p).gone
+            then coalesce(least(m.seq_scan - (p).seq_scan, m.seq_tup_read - (p).seq_tup_read,
+                m.bitmap_tup_fetch - (p).bitmap_tup_fetch, m.n_tup_ins - (p).n_tup_ins, m.n_tup_upd - (p).n_tup_upd,
+                m.n_tup_del - (p).n_tup_del, m.n_tup_hot_upd - (p).n_tup_hot_upd,
+                m.n_tup_newpage_upd - (p).n_tup_newpage_upd, m.vacuum_count - (p).vacuum_count,
+                m.autovacuum_count - (p).autovacuum_count, m.analyze_count - (p).analyze_count,
+                m.autoanalyze_count - (p).autoanalyze_count, m.total_vacuum_time_us - (p).total_vacuum_time_us,
+                m.total_autovacuum_time_us - (p).total_autovacuum_time_us,
+                m.total_analyze_time_us - (p).total_analyze_time_us,
+                m.total_autoanalyze_time_us - (p).total_autoanalyze_time_us, m.heap_blks_read - (p).heap_blks_read,
+                m.heap_blks_hit - (p).heap_blks_hit, m.toast_blks_read - (p).toast_blks_read,
+                m.toast_blks_hit - (p).toast_blks_hit) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
       and not m.gone
 $$;
@@ -742,17 +792,17 @@ create index on metric.index_stats (target_id, collected_at);
 create function delta.index_stats(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    target_id bigint, collected_at timestamptz, since_at timestamptz, datid oid, indexrelid oid,
-    idx_scan bigint, last_idx_scan_at timestamp with time zone, idx_tup_read bigint,
+    target_id bigint, collected_at timestamptz, since_at timestamptz, fell boolean, datid oid,
+    indexrelid oid, idx_scan bigint, last_idx_scan_at timestamp with time zone, idx_tup_read bigint,
     idx_tup_fetch bigint, idx_blks_read bigint, idx_blks_hit bigint
 ) language sql stable as $$
     select
-        m.target_id, m.collected_at, f.since_at, m.datid, m.indexrelid,
-        case when same_epoch then m.idx_scan - (p).idx_scan end, m.last_idx_scan_at,
-        case when same_epoch then m.idx_tup_read - (p).idx_tup_read end,
-        case when same_epoch then m.idx_tup_fetch - (p).idx_tup_fetch end,
-        case when same_epoch then m.idx_blks_read - (p).idx_blks_read end,
-        case when same_epoch then m.idx_blks_hit - (p).idx_blks_hit end
+        m.target_id, m.collected_at, f.since_at, coalesce(fell, false), m.datid, m.indexrelid,
+        case when not fell then m.idx_scan - (p).idx_scan end, m.last_idx_scan_at,
+        case when not fell then m.idx_tup_read - (p).idx_tup_read end,
+        case when not fell then m.idx_tup_fetch - (p).idx_tup_fetch end,
+        case when not fell then m.idx_blks_read - (p).idx_blks_read end,
+        case when not fell then m.idx_blks_hit - (p).idx_blks_hit end
     from (
         select m, lag(m) over (partition by m.target_id, m.datid, m.indexrelid order by m.collected_at) as p
         from metric.index_stats m
@@ -771,11 +821,15 @@ create function delta.index_stats(
             and f.collected_at > from_at - lookback and f.collected_at <= until_at
     ) as f on f.collected_at = m.collected_at and f.datid = m.datid
     cross join lateral (
-        select coalesce(m.epoch = (p).epoch
-            and (p).collected_at >= coalesce(f.full_at, '-infinity')
-            and not m.gone
-            and not (p).gone, false) as same_epoch
-    ) as epochs
+        select case
+            when m.epoch = (p).epoch
+                and (p).collected_at >= coalesce(f.full_at, '-infinity')
+                and not m.gone
+                and not (p).gone
+            then coalesce(least(m.idx_scan - (p).idx_scan, m.idx_tup_read - (p).idx_tup_read, m.idx_tup_fetch - (p).idx_tup_fetch,
+                m.idx_blks_read - (p).idx_blks_read, m.idx_blks_hit - (p).idx_blks_hit) < 0, false)
+        end as fell  -- null where the row before is of another epoch, or is none
+    ) as compared
     where m.collected_at > from_at
       and not m.gone
 $$;

@@ -1,28 +1,30 @@
-"""A server that writes its log in all three forms, and what the tests of the follower share."""
+"""A server that writes its log in every form it knows, and what the tests of the follower share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
+import psycopg
 import pytest
 
 from agent.logs.clock import LogClock
 from agent.logs.follow import LogFollower
-from agent.logs.parser import Dialect
+from agent.logs.parser import Dialect, Form
 from contracts.metrics.logs import LOG_EVENT
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
+from tests.servers import NewServer
 
 PREFIX = "%m [%-6p] %b %Q %e %q%u@%d/%a "
 ZONE = "Europe/Berlin"
 
 
 @pytest.fixture(scope="package")
-def server() -> Iterator[EmbeddedPostgres]:
+def server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     """Takes the place of the run's server: this one logs every statement in every form."""
     settings = {
         **THROWAWAY,
-        "log_destination": "stderr,csvlog,jsonlog",
         "logging_collector": "on",
         "log_directory": "log",
         "log_filename": "postgresql-%Y-%m-%d_%H%M%S.log",
@@ -36,8 +38,21 @@ def server() -> Iterator[EmbeddedPostgres]:
         "compute_query_id": "on",
         "shared_preload_libraries": "auto_explain",
     }
-    with embedded_postgres(settings) as running:
+    with new_server(settings) as running, psycopg.connect(running.dsn(), autocommit=True) as connection:
+        connection.execute("alter system set log_destination = 'stderr,csvlog'")
+        with suppress(psycopg.errors.InvalidParameterValue):  # before 15 there is no jsonlog
+            connection.execute("alter system set log_destination = 'stderr,csvlog,jsonlog'")
+        running.restart()
         yield running
+
+
+@pytest.fixture(scope="package")
+def forms(server: EmbeddedPostgres) -> list[Form]:
+    """The forms of its log, the best first."""
+    with psycopg.connect(server.dsn()) as connection:
+        (destinations,) = connection.execute("show log_destination").fetchone() or ("",)
+    written = {Form(name.removesuffix("log")) for name in destinations.split(",")}
+    return [form for form in Form if form in written]
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,13 @@ import pytest
 from psycopg import sql
 
 from agent.postgres import session as module
+from agent.postgres.connection import SessionError
 from agent.postgres.queries import query
-from agent.postgres.session import Session, SessionError
+from agent.postgres.session import Session
 from contracts.batch import Status
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
+from tests.servers import NewServer
 
 Told = Callable[[LiteralString], None]
 
@@ -227,6 +229,14 @@ def test_what_this_server_does_not_have_is_unsupported_and_not_asked_again(
     assert session.rows("databases") == [(1,)]
 
 
+def test_what_came_with_a_later_version_is_unsupported_without_asking_the_server(session: Session) -> None:
+    session.use()
+    session._version = (13,)
+    error = failed(session, "io")
+    assert (error.status, error.sqlstate) == (Status.UNSUPPORTED, None)
+    assert error.detail == "io came with version 16"
+
+
 def test_a_broken_connection_costs_one_run(session: Session, admin: psycopg.Connection) -> None:
     session.use("template1")
     pid = pid_of(session)
@@ -246,16 +256,16 @@ def test_a_query_that_failed_while_copying_leaves_the_session_usable(session: Se
     assert session.lines("cluster")
 
 
-def test_a_server_that_is_away_is_an_error_and_its_return_is_noticed() -> None:
-    with embedded_postgres() as server, closing(Session(server.dsn())) as session:
-        before = session.epoch()
+def test_a_server_that_is_away_is_an_error_and_its_return_is_noticed(new_server: NewServer) -> None:
+    with new_server() as server, closing(Session(server.dsn())) as session:
+        before = session.epoch("cluster")
         server.stop()
         assert failed(session).status is Status.ERROR
         away = failed(session)
         assert away.status is Status.ERROR
         assert "connection to server" in away.detail
         server.start()
-        assert session.epoch() == before, "a clean restart keeps the counters"
+        assert session.epoch("cluster") == before, "a clean restart keeps the counters"
 
 
 def test_a_refused_connection_names_the_reason(server: EmbeddedPostgres) -> None:

@@ -17,16 +17,17 @@ from agent.targets.server import chosen
 from contracts.batch import Run, Status
 from contracts.document import DatabaseSettings, Document
 from contracts.metrics import DATABASE, DATABASE_STATS, TABLE_STATS
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.watching import Watched, databases, rows_of, watched
+from tests.servers import NewServer
 
-TEN = tuple(f"many_{number}" for number in range(10))
+FIFTY = tuple(f"many_{number:02}" for number in range(50))
 
 
 @pytest.fixture(scope="module")
-def ten(server: EmbeddedPostgres) -> Iterator[list[str]]:
-    with databases(server, *TEN) as names:
+def fifty(server: EmbeddedPostgres) -> Iterator[list[str]]:
+    with databases(server, *FIFTY) as names:
         yield names
 
 
@@ -52,8 +53,8 @@ def visited(watching: Watched, oids: dict[int, str]) -> set[str]:
     return {oids[run.datid] for run in contents.runs if run.datid is not None}
 
 
-def test_ten_databases_take_two_connections_at_most(
-    server: EmbeddedPostgres, ten: list[str], watching: Watched, oids: dict[int, str], monkeypatch: pytest.MonkeyPatch
+def test_fifty_databases_take_two_connections_at_most(
+    server: EmbeddedPostgres, fifty: list[str], watching: Watched, oids: dict[int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[psycopg.Connection] = []
     together: list[int] = []
@@ -66,9 +67,9 @@ def test_ten_databases_take_two_connections_at_most(
 
     monkeypatch.setattr(session_module.psycopg, "connect", counting)  # type: ignore[attr-defined]
     watching.target.apply(only("many_*"))
-    assert visited(watching, oids) == set(ten)
+    assert visited(watching, oids) == set(fifty)
     watching.collect(DATABASE)
-    assert visited(watching, oids) == set(ten)
+    assert visited(watching, oids) == set(fifty)
     assert max(together) == 2
     monkeypatch.undo()
     with psycopg.connect(server.dsn(), autocommit=True) as admin:
@@ -80,7 +81,7 @@ def test_ten_databases_take_two_connections_at_most(
 
 
 def test_the_database_that_the_session_is_in_comes_first(
-    server: EmbeddedPostgres, ten: list[str], watching: Watched, oids: dict[int, str]
+    server: EmbeddedPostgres, fifty: list[str], watching: Watched, oids: dict[int, str]
 ) -> None:
     watching.target.apply(only("many_*"))
     first = [run.datid for run in watching.collect(TABLE_STATS).runs]
@@ -89,19 +90,19 @@ def test_the_database_that_the_session_is_in_comes_first(
     assert set(first) == set(second)
 
 
-def test_patterns_take_and_leave_databases(ten: list[str], watching: Watched, oids: dict[int, str]) -> None:
-    watching.target.apply(only("many_?_*", "postgres", exclude=("*_[0-7]_*", "many_9*")))
-    assert visited(watching, oids) == {ten[8], "postgres"}
+def test_patterns_take_and_leave_databases(fifty: list[str], watching: Watched, oids: dict[int, str]) -> None:
+    watching.target.apply(only("many_0?_*", "postgres", exclude=("*_0[0-7]_*", "many_09*")))
+    assert visited(watching, oids) == {fifty[8], "postgres"}
     watching.target.apply(only("*", exclude=("many_*",)))
-    assert not visited(watching, oids) & set(ten)
+    assert not visited(watching, oids) & set(fifty)
 
 
-def test_what_the_cap_leaves_out_is_told(ten: list[str], watching: Watched, oids: dict[int, str]) -> None:
+def test_what_the_cap_leaves_out_is_told(fifty: list[str], watching: Watched, oids: dict[int, str]) -> None:
     watching.target.apply(only("many_*", at_most=3))
     contents = watching.collect(TABLE_STATS)
-    assert sorted(oids[run.datid] for run in contents.runs if run.datid) == ten[:3]
+    assert sorted(oids[run.datid] for run in contents.runs if run.datid) == fifty[:3]
     (run,) = [run for run in contents.runs if run.datid is None]
-    assert (run.status, run.rows, run.rows_available) == (Status.TRUNCATED, 3, 10)
+    assert (run.status, run.rows, run.rows_available) == (Status.TRUNCATED, 3, 50)
     assert "databases.at_most" in (run.detail or "")
 
 
@@ -168,8 +169,8 @@ def test_a_database_that_is_dropped_under_the_session_costs_one_round(
     assert oids[runs[-1].datid or 0] == "postgres"
 
 
-def test_a_dead_server_gives_error_runs_and_no_zeros() -> None:
-    with embedded_postgres() as server, watched(server.dsn()) as watching:
+def test_a_dead_server_gives_error_runs_and_no_zeros(new_server: NewServer) -> None:
+    with new_server() as server, watched(server.dsn()) as watching:
         before = rows_of(watching.frame(DATABASE_STATS))
         assert watching.collect(TABLE_STATS).runs
         server.stop("immediate")

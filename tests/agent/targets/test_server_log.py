@@ -12,15 +12,16 @@ from agent.outbox import Contents
 from agent.settings import LogSettings, TargetSettings
 from contracts.batch import Status
 from contracts.metrics import CLUSTER, LOG_EVENT
-from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres
 from tests.agent.polling import until
 from tests.agent.targets.watching import Watched
+from tests.servers import NewServer
 
 SECRET = "s3cretHunter"
 
 
 @pytest.fixture(scope="module")
-def logging_server() -> Iterator[EmbeddedPostgres]:
+def logging_server(new_server: NewServer) -> Iterator[EmbeddedPostgres]:
     settings = {
         **THROWAWAY,
         "log_destination": "stderr",
@@ -30,7 +31,7 @@ def logging_server() -> Iterator[EmbeddedPostgres]:
         "log_line_prefix": "%m [%p] %q%u@%d ",
         "log_timezone": "America/New_York",
     }
-    with embedded_postgres(settings) as server:
+    with new_server(settings) as server:
         yield server
 
 

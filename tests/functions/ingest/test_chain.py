@@ -1,17 +1,25 @@
-"""From a batch to rows, the way it goes on AWS: object, notification, queue, loader, store."""
+"""From a server to rows, the way it goes on AWS: agent, object, notification, queue, loader, store."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
+import psycopg
 import pytest
 from moto import mock_aws
 
+from agent.runtime import once
+from agent.settings import Settings, TargetSettings
 from contracts.batch import Batch
+from contracts.document import DatabaseSettings, Document
 from contracts.metrics import METRICS
 from functions.ingest import door, loader
 from functions.store import Connection
+from infra.standalone.embedded import EmbeddedPostgres
+from tests.agent.targets.watching import databases
 from tests.functions.batches import batch, packed
 from tests.functions.events import messages, upload
 
@@ -55,6 +63,42 @@ def received(queue: str) -> list[str]:
 
 def _upload(of: Batch) -> None:
     assert door.handler(upload(packed(of)[1]), None)["statusCode"] == 202
+
+
+def test_what_the_agent_reads_of_a_server_stands_in_the_store(
+    queue: str, server: EmbeddedPostgres, connection: Connection, tmp_path: Path
+) -> None:
+    with databases(server, "watched") as (name,), psycopg.connect(server.dsn(name), autocommit=True) as user:
+        user.execute("create table visit (id int)")
+        settings = Settings(
+            agent_id="agent-1",
+            state_directory=tmp_path,
+            targets=(TargetSettings(name="main", dsn=server.dsn(name)),),
+        )
+        document = Document(databases=DatabaseSettings(include=(name,)))
+        for rows in (3, 39):
+            user.execute("insert into visit select generate_series(1, %s)", (rows,))
+            user.execute("select pg_stat_force_next_flush()")
+            user.execute("select 1")
+            _upload(once(settings, document))
+        bodies = received(queue)
+        assert loader.handler(messages(*bodies), None) == {"batchItemFailures": []}
+        inserted = connection.execute(
+            """
+            select d.n_tup_ins
+            from delta.table_stats d
+            where (target_id, datid, relid) in (
+                select target_id, datid, relid from metric.relation where relation_name = 'visit'
+            )
+            order by d.collected_at
+            """
+        ).fetchall()
+    hosts = connection.execute("select distinct hostname from metric.host").fetchall()
+    # The stores' server has no pg_stat_statements, and so no texts of statements.
+    ran = connection.execute(
+        "select status, detail from store.run where status not in ('ok', 'empty') and collector not like 'statement%'"
+    ).fetchall()
+    assert (inserted, hosts, ran) == ([(None,), (39,)], [(os.uname().nodename,)], [])
 
 
 def test_what_goes_in_by_the_door_comes_out_as_rows(queue: str, connection: Connection) -> None:

@@ -114,6 +114,39 @@ def test_poison_does_not_hold_its_neighbours(bucket: DirectoryBucket, connection
     )
 
 
+def test_a_batch_that_the_store_refuses_does_not_hold_those_it_came_with(
+    bucket: DirectoryBucket, connection: Connection
+) -> None:
+    now = now_us()
+    connection.execute(
+        f"alter table metric.host_load add check (extract(epoch from collected_at) * 1000000 <> {now - MINUTE_US})"
+    )
+    at_fault = batch(frames=[frame("host_load", now), frame("host_load", now - MINUTE_US)])
+    good = [_put(bucket, batch(seq, frames=[frame("host_load", now)])) for seq in range(2)]
+    poison = _put(bucket, at_fault)
+    assert _deliver(good[0], poison, good[1]) == []
+    assert _counts(connection)["metric.host_load"] == _counts(connection)["store.ledger"] == 2
+    object_key, reason = _one(connection, "select object_key, reason from store.quarantine")
+    assert object_key == poison
+    assert "violates check constraint" in reason
+
+
+def test_what_comes_together_goes_in_by_one_copy_a_metric(bucket: DirectoryBucket, connection: Connection) -> None:
+    now = now_us()
+    keys = [_put(bucket, batch(seq, frames=[frame("host_load", now, seq)] * 3)) for seq in range(4)]
+    connection.execute(
+        """
+        create table copied (statements integer);
+        create function count_copy() returns trigger language plpgsql as
+            $$ begin insert into copied values (1); return null; end $$;
+        create trigger count_copy after insert on metric.host_load for each statement execute function count_copy();
+        """
+    )
+    assert _deliver(*keys) == []
+    assert _one(connection, "select count(*) from metric.host_load") == 12
+    assert _one(connection, "select count(*) from copied") == 1
+
+
 def test_a_batch_under_a_strange_key_goes_to_quarantine(bucket: DirectoryBucket, connection: Connection) -> None:
     _, data = packed(batch())
     other, _ = packed(batch(agent_id="agent-2"))

@@ -13,9 +13,11 @@ from contracts.codec import encode, sha256
 from contracts.names import target_id
 from contracts.objects import key_of
 from contracts.version import __version__
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.query.handler import handler
 from functions.store import Store
+from infra.database.migrate import newest
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.functions.batches import AGENT, MINUTE_US, SERVER, batch, frame, now_us, run
 from tests.functions.events import operator_claims, problem, request
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("deployed")
 def _load(store: Store, *batches: Batch) -> None:
     for each in batches:
         digest = sha256(encode(each))
-        load(store, each, key_of(each, digest), bytes.fromhex(digest), 30)
+        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
 
 
 def _get(path: str, **query: str) -> Any:
@@ -98,7 +100,7 @@ def test_an_agent_says_which_configuration_it_obeys(store: Store) -> None:
 
 
 def test_health_knows_the_schema_and_how_fresh_the_data_is(store: Store) -> None:
-    assert _get("/v1/health") == {"status": "ok", "store": "ok", "schema": "0001", "last_batch_seconds": None}
+    assert _get("/v1/health") == {"status": "ok", "store": "ok", "schema": newest(), "last_batch_seconds": None}
     _load(store, batch(sent_at=now_us() - 10 * MINUTE_US))
     assert 600 <= _get("/v1/health")["last_batch_seconds"] < 900
 

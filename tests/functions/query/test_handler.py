@@ -10,7 +10,8 @@ import pytest
 from contracts.codec import encode, sha256
 from contracts.names import target_id
 from contracts.objects import key_of
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.query.handler import handler
 from functions.store import Store
 from tests.functions.batches import AGENT, SERVER, batch
@@ -26,7 +27,7 @@ def loaded(store: Store) -> None:
     for seq in range(3):
         each = batch(seq)
         digest = sha256(encode(each))
-        load(store, each, key_of(each, digest), bytes.fromhex(digest), 30)
+        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
 
 
 def ask(path: str, **query: str) -> dict[str, Any]:

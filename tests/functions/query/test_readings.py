@@ -13,7 +13,8 @@ from contracts.codec import encode, sha256
 from contracts.metrics import CATALOGUE, METRICS, Scope
 from contracts.names import HOST_TARGET, target_id
 from contracts.objects import key_of
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.query import readings
 from functions.query.handler import handler
 from functions.store import Store
@@ -28,7 +29,7 @@ SERVER_ID = str(target_id(AGENT, SERVER))
 def _load(store: Store, *frames: Frame) -> None:
     each = batch(frames=frames)
     digest = sha256(encode(each))
-    load(store, each, key_of(each, digest), bytes.fromhex(digest), 30)
+    assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
 
 
 def _names(at: int, **names: str) -> Frame:

@@ -18,7 +18,8 @@ from contracts.codec import encode, sha256
 from contracts.metrics import DATABASE_STATS, TABLE_STATS
 from contracts.names import target_id
 from contracts.objects import key_of
-from functions.ingest.load import load
+from functions.ingest.ledger import Arrival
+from functions.ingest.load import Loaded, load
 from functions.store import Connection, Store
 
 MINUTE = 60_000_000
@@ -44,7 +45,7 @@ def _line(relid: int, inserted: int) -> bytes:
 
 
 def _history(seed: int) -> list[Reading]:
-    """Epochs and counters of tables that grow, rest, are dropped, come again, and are reset."""
+    """Epochs and counters of tables that grow, rest, fall, are dropped, come again, and are reset."""
     chance, epoch, tables = random.Random(seed), 1, dict.fromkeys(range(20000, 20008), 0)
     readings = []
     for _ in range(40):
@@ -92,7 +93,7 @@ def _load(store: Store, agent: str, frames: list[Frame]) -> None:
         frames=tuple(frames),
     )
     digest = sha256(encode(batch))
-    load(store, batch, key_of(batch, digest), bytes.fromhex(digest), 30)
+    assert load(store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)], 30) == [Loaded.NEW]
 
 
 _DELTAS = """
@@ -113,7 +114,8 @@ def test_changed_frames_give_the_deltas_of_full_frames(store: Store, connection:
     expected = 0
     for (before_epoch, before), (epoch, tables) in itertools.pairwise(history):
         if before_epoch == epoch:
-            expected += sum(value - before[relid] for relid, value in tables.items() if relid in before)
+            grown = [value - before[relid] for relid, value in tables.items() if relid in before]
+            expected += sum(value for value in grown if value > 0)
     assert sum(row[3] for row in found[0]) == expected
 
 
@@ -127,6 +129,16 @@ def test_the_first_delta_of_a_stretch_of_time_is_known(store: Store, connection:
         (target_id("a", "main"), (start + 10 * MINUTE) / 1e6, (start + 20 * MINUTE) / 1e6),
     ).fetchone()
     assert ten == (10, 10)
+
+
+def test_a_counter_that_falls_within_an_epoch_is_shown_as_an_anomaly(store: Store, connection: Connection) -> None:
+    start = time.time_ns() // 1000 - 10 * MINUTE
+    _send(store, "a", [(1, {20000: value, 20001: 2 * value}) for value in (10, 25, 3, 4)], start, full=True)
+    found = connection.execute(
+        "select n_tup_ins, fell from delta.table_stats(%s, '-infinity', now()) where relid = 20000 order by 1, 2",
+        (target_id("a", "main"),),
+    ).fetchall()
+    assert found == [(1, False), (15, False), (None, False), (None, True)]
 
 
 def test_a_database_that_was_reset_begins_an_epoch_of_its_own(store: Store, connection: Connection) -> None:

@@ -31,7 +31,7 @@ def test_deltas_have_the_columns_of_their_metric(store_dsn: str, metric: Metric)
     with psycopg.connect(store_dsn) as connection:
         found = [name for name, _, _ in connection.execute(_COLUMNS, ("delta", metric.name)).fetchall()]
     placed = [name for name, _ in metric.stored if name == "datid" and name not in metric.names]
-    assert found == ["target_id", "collected_at", "since_at", *placed, *metric.names]
+    assert found == ["target_id", "collected_at", "since_at", "fell", *placed, *metric.names]
 
 
 def test_there_is_no_table_without_a_metric(store_dsn: str) -> None:

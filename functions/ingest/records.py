@@ -1,0 +1,150 @@
+"""What the store keeps of a batch beside its facts: the agent, its targets, and what ran, arrived and was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from contracts.batch import Batch, Frame, Gap, GapReason, Run
+from contracts.names import target_id
+from functions.store import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What of a batch is within the retention; `at` is where its runs, frames and gaps are placed in time."""
+
+    at: int
+    frames: Sequence[Frame]
+    runs: Sequence[Run]
+    gaps: Sequence[Gap]
+
+
+def within_retention(batch: Batch, keep_days: int) -> Kept:
+    oldest = (time.time_ns() // 1000) - keep_days * 86_400 * 1_000_000
+    frames = [frame for frame in batch.frames if frame.collected_at >= oldest]
+    runs = batch.runs if batch.sent_at >= oldest else ()
+    gaps = list(batch.gaps)
+    late = [frame.collected_at for frame in batch.frames if frame.collected_at < oldest]
+    late += [run.started_at for run in batch.runs] if not runs else []
+    if late:
+        detail = (
+            f"older than the {keep_days} days that the store keeps; frames among it: {len(batch.frames) - len(frames)}"
+        )
+        gaps.append(Gap(reason=GapReason.RETENTION, from_at=min(late), until_at=max(late), batches=1, detail=detail))
+    return Kept(max(batch.sent_at, oldest), frames, runs, gaps)
+
+
+def instant(at_us: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at_us)
+
+
+def see_agent(connection: Connection, batch: Batch) -> None:
+    sent_at = instant(batch.sent_at)
+    config, clock = batch.config, batch.clock
+    connection.execute(
+        """
+        insert into store.agent as a
+        values (%(agent)s, %(at)s, %(at)s, %(version)s, %(config)s, %(etag)s, %(state)s, %(reason)s, %(skew)s)
+        on conflict (agent_id) do update set
+            (last_seen_at, agent_version, config_version, config_etag, config_state, config_reason, clock_skew_us)
+            = (excluded.last_seen_at, excluded.agent_version, excluded.config_version, excluded.config_etag,
+               excluded.config_state, excluded.config_reason, excluded.clock_skew_us)
+        where a.last_seen_at <= excluded.last_seen_at
+        """,
+        {
+            "agent": batch.agent_id,
+            "at": sent_at,
+            "version": batch.agent_version,
+            "config": config.version,
+            "etag": config.etag,
+            "state": config.state,
+            "reason": config.reason,
+            "skew": clock.skew_us,
+        },
+    )
+    names = sorted({frame.target for frame in batch.frames} | {run.target for run in batch.runs})
+    connection.execute(
+        """
+        insert into store.target as t
+        select target_id, %(agent)s, name, %(at)s, %(at)s
+        from unnest(%(ids)s::bigint[], %(names)s::text[]) as u (target_id, name)
+        order by name
+        on conflict (agent_id, name) do update set last_seen_at = excluded.last_seen_at
+        where t.last_seen_at < excluded.last_seen_at
+        """,
+        {
+            "agent": batch.agent_id,
+            "at": sent_at,
+            "ids": [target_id(batch.agent_id, name) for name in names],
+            "names": names,
+        },
+    )
+
+
+def insert_runs(connection: Connection, agent_id: str, kept: Kept) -> None:
+    for target in sorted({run.target for run in kept.runs}):
+        runs = [run for run in kept.runs if run.target == target]
+        connection.execute(
+            """
+            insert into store.runs values (
+                %s, %s, %s::text[], %s::oid[], %s::timestamptz[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
+                %s::bigint[], %s::text[]
+            )
+            """,
+            (
+                target_id(agent_id, target),
+                instant(kept.at),
+                [run.collector for run in runs],
+                [run.datid for run in runs],
+                [instant(run.started_at) for run in runs],
+                [run.duration_us for run in runs],
+                [str(run.status) for run in runs],
+                [run.sqlstate for run in runs],
+                [run.rows for run in runs],
+                [run.rows_available for run in runs],
+                [run.detail for run in runs],
+            ),
+        )
+
+
+def insert_frames(connection: Connection, agent_id: str, kept: Kept) -> None:
+    for target in sorted({frame.target for frame in kept.frames}):
+        of_target = [frame for frame in kept.frames if frame.target == target]
+        connection.execute(
+            """
+            insert into store.frames values (
+                %s, %s, %s::text[], %s::oid[], %s::timestamptz[], %s::text[], %s::bigint[], %s::bigint[]
+            )
+            """,
+            (
+                target_id(agent_id, target),
+                instant(kept.at),
+                [frame.metric for frame in of_target],
+                [frame.datid for frame in of_target],
+                [instant(frame.collected_at) for frame in of_target],
+                [str(frame.mode) for frame in of_target],
+                [frame.epoch for frame in of_target],
+                [frame.rows for frame in of_target],
+            ),
+        )
+
+
+def insert_gaps(connection: Connection, agent_id: str, kept: Kept) -> None:
+    for gap in kept.gaps:
+        connection.execute(
+            "insert into store.gaps values (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                agent_id,
+                target_id(agent_id, gap.target) if gap.target else None,
+                instant(kept.at),
+                gap.collector,
+                str(gap.reason),
+                instant(gap.from_at),
+                instant(gap.until_at),
+                gap.batches,
+                gap.detail,
+            ),
+        )
