@@ -6,7 +6,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-matrix check format lint types imports build bench reference lock clean
+.PHONY: help install demo test test-matrix test-fleet check format lint types imports build bench reference lock clean
 
 help: #: list the targets
 	@sed -n 's/^\([a-z-]*\):.*#: \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,10 +26,13 @@ demo: $(INSTALLED) #: watch a real PostgreSQL under load; ARGS="--once --json" c
 	@exec $(BIN)/pganalytics demo $(ARGS)
 
 test: $(INSTALLED) #: run the tests; ARGS go to pytest
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not fleet" $(ARGS)
 
 test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 18; ARGS="--only 14" on one
 	$(BIN)/python -m tests.matrix -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap
+	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
 
 check: format lint types imports test test-matrix build #: everything that CI runs
 

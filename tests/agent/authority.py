@@ -1,4 +1,4 @@
-"""A certificate authority of the test's own, and a certificate for a server on 127.0.0.1."""
+"""A certificate authority of the test's own, and a certificate for a server on one address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """`ca_file` is what a client trusts, `server_chain` what a server shows (certificate and key)."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server_address: str = "127.0.0.1") -> None:
         self.ca_file = folder / "ca.pem"
         self.server_chain = folder / "server.pem"
         key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -35,8 +35,8 @@ class Authority:
         ca = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         ca = ca.add_extension(usage, critical=True)
         self.ca_file.write_bytes(ca.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, server_address)])
+        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(server_address))])
         certificate = (
             _builder(subject, name, server_key)
             .add_extension(address, critical=False)

@@ -1,0 +1,46 @@
+"""The collection is what ansible-core and ansible-lint take for a good one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.ansible.controller import COLLECTION, ansible
+from tests.ansible.options import ROLE
+
+
+def test_ansible_lint_has_nothing_to_say(tmp_path: Path) -> None:
+    done = ansible("ansible-lint", "--offline", "--strict", home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["deploy", "remove"])
+def test_the_playbooks_are_understood(playbook: str, tmp_path: Path) -> None:
+    done = ansible("ansible-playbook", "--syntax-check", f"playbooks/{playbook}.yml", home=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_can_be_built_and_installed(tmp_path: Path) -> None:
+    built = ansible("ansible-galaxy", "collection", "build", "--output-path", tmp_path, home=tmp_path / "home")
+    assert built.returncode == 0, built.stderr
+    (archive,) = tmp_path.glob("pganalytics-fleet-*.tar.gz")
+    where = ("--collections-path", tmp_path / "installed")
+    done = ansible("ansible-galaxy", "collection", "install", "--offline", *where, archive, home=tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = tmp_path / "installed/ansible_collections/pganalytics/fleet"
+    assert (installed / "roles/agent/tasks/main.yml").exists()
+    assert not (installed / "inventories").exists()
+
+
+def test_its_version_is_the_changelogs_newest() -> None:
+    version = yaml.safe_load((COLLECTION / "galaxy.yml").read_text())["version"]
+    assert re.search(r"^## (\S+)", (COLLECTION / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version  # type: ignore[index]
+
+
+def test_whatever_handles_the_token_tells_nobody() -> None:
+    tasks = [task for file in sorted((ROLE / "tasks").iterdir()) for task in yaml.safe_load(file.read_text())]
+    handling = [task for task in tasks if "{{ pganalytics_agent_token " in str(task)]
+    assert [(task["no_log"], task["diff"]) for task in handling] == [(True, False)]

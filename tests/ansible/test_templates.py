@@ -1,0 +1,114 @@
+"""What the role writes is what the agent and systemd read."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from agent.settings import HostSettings, LogSettings, ServerSettings, Settings, SpoolSettings, TargetSettings, load
+from tests.ansible.controller import ansible, rendered
+
+#: Every option that comes to stand in agent.toml, none with its default.
+_EVERYTHING: dict[str, Any] = {
+    "pganalytics_agent_id": "db-117",
+    "pganalytics_agent_state_directory": "/srv/agent",
+    "pganalytics_agent_server_url": "https://pganalytics.example.org/base",
+    "pganalytics_agent_token_file": "/srv/token",
+    "pganalytics_agent_ca_file": "/srv/ca.pem",
+    "pganalytics_agent_spool_max_bytes": 2_000_000,
+    "pganalytics_agent_spool_max_age_hours": 1.5,
+    "pganalytics_agent_host_enabled": False,
+    "pganalytics_agent_targets": [
+        {"name": "main", "dsn": "host=/run user='a \\\"b\\\" \\\\ ü 𝄞'", "log": {"files": ["/var/log/a-*.log", "/b"]}},
+        {"name": "plain"},
+    ],
+}
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The keys of agent.toml, such as `targets[].name`."""
+    for name, field in model.model_fields.items():
+        listed = get_origin(field.annotation) is tuple
+        kinds = get_args(field.annotation) if listed or _is_union(field.annotation) else (field.annotation,)
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if inner:
+            yield from _keys(inner[0], f"{prefix}{name}{'[]' if listed else ''}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _is_union(kind: object) -> bool:
+    return get_origin(kind) in {Union, UnionType}
+
+
+def _written(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _written(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            for each in value:
+                yield from _written(each, f"{prefix}{name}[].")
+        else:
+            yield f"{prefix}{name}"
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rendered(tmp_path_factory.mktemp("everything"), "agent.toml.j2", _EVERYTHING)
+
+
+def test_every_key_of_the_agents_settings_has_an_option(everything: Path) -> None:
+    assert set(_written(tomllib.loads(everything.read_text()))) == set(_keys(Settings))
+
+
+def test_the_agent_reads_what_the_options_say(everything: Path) -> None:
+    assert load(everything) == Settings(
+        agent_id="db-117",
+        state_directory=Path("/srv/agent"),
+        server=ServerSettings(
+            url="https://pganalytics.example.org/base", token_file=Path("/srv/token"), ca_file=Path("/srv/ca.pem")
+        ),
+        spool=SpoolSettings(max_bytes=2_000_000, max_age_hours=1.5),
+        host=HostSettings(enabled=False),
+        targets=(
+            TargetSettings(
+                name="main",
+                dsn="host=/run user='a \\\"b\\\" \\\\ ü 𝄞'",
+                log=LogSettings(files=("/var/log/a-*.log", "/b")),
+            ),
+            TargetSettings(name="plain"),
+        ),
+    )
+
+
+def test_without_options_the_agent_has_its_own_defaults(tmp_path: Path) -> None:
+    made = rendered(tmp_path, "agent.toml.j2", {"pganalytics_agent_server_url": "https://pganalytics.example.org"})
+    server = ServerSettings(url="https://pganalytics.example.org", token_file=Path("/etc/pganalytics/token"))
+    assert load(made) == Settings(agent_id="localhost", server=server)
+
+
+def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None:
+    done = ansible("ansible-inventory", "--list", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    hosts = json.loads(done.stdout)["_meta"]["hostvars"]
+    for name, options in hosts.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        assert load(rendered(folder, "agent.toml.j2", options)).agent_id == options["pganalytics_agent_id"]
+    assert len(hosts) == 2
+
+
+@pytest.mark.parametrize(
+    ("folder", "line"),
+    [("/var/lib/pganalytics/one", "StateDirectory=pganalytics/one"), ("/srv/agent", "ReadWritePaths=/srv/agent")],
+)
+def test_the_state_can_be_written_wherever_it_is(tmp_path: Path, folder: str, line: str) -> None:
+    made = rendered(tmp_path, "pganalytics-agent.service.j2", {"pganalytics_agent_state_directory": folder})
+    assert line in made.read_text().splitlines()

@@ -1,0 +1,164 @@
+"""The role `agent` on a real host: Debian, systemd, PostgreSQL, ssh, and a server that takes the batches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fleet.central import Central, until
+from tests.fleet.conftest import Managed, Played
+
+pytestmark = pytest.mark.fleet
+
+#: What a running host, its shells and its package manager write by themselves.
+_BUSY = (
+    *("dev", "proc", "run", "sys", "tmp", "root/.ansible", "home/keeper/.ansible", "etc/.pwd.lock"),
+    *("var/cache", "var/lib/postgresql", "var/lib/systemd", "var/log", "var/tmp"),
+    # Copies of the files before the last change of an account.
+    *(f"etc/{name}-" for name in ("group", "gshadow", "passwd", "shadow", "subgid", "subuid")),
+)
+
+_ACCOUNTS = ("etc/group", "etc/gshadow", "etc/passwd", "etc/shadow", "etc/subgid", "etc/subuid")
+
+
+def _everything(root: Path) -> dict[str, tuple[object, ...]]:
+    """What lies on the host: every path with owner and mode, and the accounts."""
+    found: dict[str, tuple[object, ...]] = {}
+    for folder, folders, files in os.walk(root):
+        inside = Path(folder).relative_to(root)
+        folders[:] = [name for name in folders if str(inside / name) not in _BUSY]
+        for name in (*folders, *files):
+            if str(inside / name) not in _BUSY and name != "__pycache__" and not name.endswith(".pyc"):
+                status = (root / inside / name).lstat()
+                found[str(inside / name)] = (status.st_uid, status.st_gid, status.st_mode)
+    for name in _ACCOUNTS:
+        found[name] += (sorted((root / name).read_text().splitlines()),)
+    return found
+
+
+def test_a_rehearsal_changes_nothing_and_a_removal_leaves_nothing(virgin: Managed) -> None:
+    before = _everything(virgin.host.root)
+    assert virgin.played("deploy", "--check", "--diff").changed > 0
+    assert _everything(virgin.host.root) == before
+    virgin.played("deploy")
+    assert _everything(virgin.host.root) != before
+    virgin.played("remove")
+    assert _everything(virgin.host.root) == before
+    assert virgin.host.run("systemctl list-units --all --no-legend 'pganalytics*'") == ""
+    assert virgin.played("remove").changed == 0
+
+
+def test_a_second_run_changes_nothing(deployed: Managed) -> None:
+    process = deployed.main_pid()
+    assert deployed.played("deploy").changed == 0
+    assert deployed.played("deploy", "--check").changed == 0
+    assert deployed.main_pid() == process != 0
+
+
+def test_what_the_agent_reads_arrives_in_the_bucket_and_in_the_store(deployed: Managed, central: Central) -> None:
+    known = set(central.objects("db-1"))
+    until(lambda: set(central.objects("db-1")) > known, "no batch arrives in the bucket")
+    until(lambda: central.asked(_READ, "db-1", "main", "database_stats") != [], "PostgreSQL's metrics do not arrive")
+    until(lambda: central.asked(_READ, "db-1", "host", "host_filesystem") != [], "the host's metrics do not arrive")
+    assert central.asked(_FAILED, "db-1") == []
+
+
+_READ = b"""
+select 1 from store.run r join store.target t using (target_id)
+where t.agent_id = %s and t.name = %s and r.collector = %s and r.status = 'ok'
+"""
+
+_FAILED = b"""
+select r.collector, r.status, r.detail from store.run r join store.target t using (target_id)
+where t.agent_id = %s and r.status in ('error', 'permission', 'timeout')
+"""
+
+
+def test_the_token_is_told_to_nobody(deployed: Managed, first_run: Played) -> None:
+    # Its end, the signature, is what makes it a token.
+    secret = str(deployed.options["pganalytics_agent_token"]).rpartition(".")[2]
+    assert secret not in first_run.output
+    assert deployed.host.run("stat --format='%a %U %G' /etc/pganalytics/token") == "600 pganalytics pganalytics\n"
+    assert deployed.host.run(f"grep -rlF {secret} /etc /opt/pganalytics /var/lib/pganalytics-agent") == (
+        "/etc/pganalytics/token\n"
+    )
+    assert deployed.host.ask(f"journalctl --no-pager | grep -vF 'grep -' | grep -qF {secret}") == 1
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(deployed: Managed) -> None:
+    assert deployed.host.run("systemd-analyze verify pganalytics-agent.service 2>&1") == ""
+    assert ".service: 1.5 OK" in deployed.host.run("systemd-analyze security --no-pager pganalytics-agent.service")
+
+
+def test_the_agent_has_no_rights_and_gives_way_to_the_database(deployed: Managed) -> None:
+    status = dict(
+        line.split(":\t", 1) for line in deployed.host.run(f"cat /proc/{deployed.main_pid()}/status").splitlines()
+    )
+    assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, 0, "1")
+    assert deployed.host.run(f"cat /proc/{deployed.main_pid()}/oom_score_adj") == "500\n"
+    limits = deployed.host.run("systemctl show --property=MemoryMax,TasksMax,CPUQuotaPerSecUSec pganalytics-agent")
+    assert sorted(limits.splitlines()) == ["CPUQuotaPerSecUSec=500ms", "MemoryMax=268435456", "TasksMax=64"]
+
+
+def test_a_killed_agent_is_started_again(deployed: Managed) -> None:
+    process = deployed.main_pid()
+    deployed.host.run(f"kill -KILL {process}")
+    until(lambda: deployed.main_pid() not in {process, 0}, "systemd does not start it again")
+
+
+def test_a_new_token_is_used_without_a_restart(deployed: Managed, central: Central) -> None:
+    process = deployed.main_pid()
+    deployed.options["pganalytics_agent_token"] = central.token("db-1")
+    assert deployed.played("deploy").changed == 1
+    assert deployed.main_pid() == process
+
+
+def test_settings_that_the_agent_would_refuse_never_reach_it(deployed: Managed) -> None:
+    process, settings = deployed.main_pid(), deployed.host.run("cat /etc/pganalytics/agent.toml")
+    refused = deployed.play("deploy", targets=[{"name": "main", "dsn": "password=secret"}])
+    assert refused.code != 0
+    assert "a password does not belong here" in refused.output
+    assert deployed.host.run("cat /etc/pganalytics/agent.toml") == settings
+    assert deployed.main_pid() == process
+
+
+def test_new_settings_and_another_installation_restart_the_agent(deployed: Managed) -> None:
+    process, environment = deployed.main_pid(), deployed.host.run("readlink /opt/pganalytics/current")
+    deployed.played("deploy", spool_max_age_hours=24.0, version="0.1.0")
+    assert deployed.main_pid() not in {process, 0}
+    other = deployed.host.run("readlink /opt/pganalytics/current")
+    assert other != environment
+    assert deployed.host.run("ls -d /opt/pganalytics/environments/*") == other
+    deployed.played("deploy")
+    assert deployed.host.run("readlink /opt/pganalytics/current") == environment
+
+
+def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
+    process = deployed.main_pid()
+    deployed.host.run("touch /etc/pganalytics/agent.toml")  # as the task before the interruption did
+    deployed.played("deploy")
+    assert deployed.main_pid() not in {process, 0}
+    assert deployed.played("deploy").changed == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
+        ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
+        ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
+        ({"token": "", "token_file": "/nowhere/token"}, "give pganalytics_agent_token"),
+        ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
+        ({"wheels": ""}, "Name the version to install from the index with pganalytics_agent_version"),
+        ({"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"}, "put them into /etc/pip.conf"),
+    ],
+)
+def test_what_is_missing_is_named_before_anything_changes(
+    deployed: Managed, options: dict[str, str], mend: str
+) -> None:
+    refused = deployed.play("deploy", **options)
+    assert refused.code != 0
+    assert mend in " ".join(refused.output.split())
+    assert refused.changed == 0
