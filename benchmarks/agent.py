@@ -28,6 +28,8 @@ from infra.standalone.embedded import EmbeddedPostgres
 
 _CYCLES = 100
 
+Metrics = dict[str, MetricSettings]
+
 
 def main() -> None:
     console = Console()
@@ -44,9 +46,7 @@ def relations() -> None:
     )
 
 
-def _run(
-    console: Console, tables: int, cycles: int, metrics: dict[str, MetricSettings], touched: int = TOUCHED
-) -> None:
+def _run(console: Console, tables: int, cycles: int, metrics: Metrics, touched: int = TOUCHED) -> None:
     every = max(settings.every_seconds or 1 for settings in metrics.values())
     with many_tables(tables=tables) as server, _taker(metrics) as (url, taken), _agent(server, url) as process:
         running = psutil.Process(process.pid)
