@@ -6,7 +6,8 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-matrix test-fleet check format lint types imports build bench reference lock clean
+.PHONY: help install demo test test-matrix test-fleet check format lint types imports build artifacts bench reference \
+	lock clean
 
 help: #: list the targets
 	@sed -n 's/^\([a-z-]*\):.*#: \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +52,9 @@ imports: $(INSTALLED) #: does every part import only what it may?
 build: $(INSTALLED) #: make the wheel in dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	@ls dist/*.whl
+
+artifacts: $(INSTALLED) #: make the functions' zips for Lambda in build/; ARGS="--arch x86_64"
+	$(BIN)/python -m infra.build $(ARGS)
 
 bench: $(INSTALLED) #: measure, against a reference in the same run
 	$(BIN)/python -m benchmarks $(ARGS)

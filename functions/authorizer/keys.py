@@ -24,7 +24,7 @@ _MEND = "write it as `pganalytics keys` does, or restore it"
 
 
 class KeysError(Exception):
-    """The keys cannot be used; the message names the file and what to mend, and shows no key."""
+    """The keys cannot be used; the message names the file or secret and what to mend, and shows no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +94,38 @@ def load(path: Path) -> Keys:
 @functools.lru_cache(maxsize=4)
 def _read(path: Path, _changed_ns: int, _size: int) -> Keys:
     try:
-        declared = _JwkSet.model_validate_json(path.read_bytes())
+        return parse(path.read_bytes(), str(path))
     except OSError as error:
         raise KeysError(f"{path}: {error.strerror}; {_MEND}") from error
+
+
+def parse(text: bytes, source: str) -> Keys:
+    """The keys in a text.
+
+    Raises:
+        KeysError: it is not a JWK Set of long enough keys; the message names the source.
+    """
+    try:
+        declared = _JwkSet.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise KeysError(f"{path}: {place}: {first['msg']}; {_MEND}") from None
-    keys = tuple(_key(path, each) for each in declared.keys)
+        place = ".".join(str(part) for part in first["loc"]) or "the whole of it"
+        raise KeysError(f"{source}: {place}: {first['msg']}; {_MEND}") from None
+    keys = tuple(_key(source, each) for each in declared.keys)
     if len({key.kid for key in keys}) != len(keys):
-        raise KeysError(f"{path}: two keys have the same kid; give each its own")
+        raise KeysError(f"{source}: two keys have the same kid; give each its own")
     return Keys(keys)
 
 
-def _key(path: Path, declared: _Jwk) -> SigningKey:
+def _key(source: str, declared: _Jwk) -> SigningKey:
     text = declared.k.get_secret_value()
     try:
         secret = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise KeysError(f"{path}: key {declared.kid}: k is not base64url; {_MEND}") from None
+        raise KeysError(f"{source}: key {declared.kid}: k is not base64url; {_MEND}") from None
     if len(secret) < KEY_BYTES:
         raise KeysError(
-            f"{path}: key {declared.kid} has {len(secret)} bytes, at least {KEY_BYTES} are needed; replace it"
+            f"{source}: key {declared.kid} has {len(secret)} bytes, at least {KEY_BYTES} are needed; replace it"
         )
     return SigningKey(declared.kid, secret)
 

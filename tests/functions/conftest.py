@@ -54,6 +54,7 @@ def _nothing_cached() -> Iterator[None]:
         if _caches(opened).cache_info().currsize:
             opened().close()
     caches = [door._bucket, loader._bucket, loader._environment, maintenance._environment, authorizer._environment]
+    caches += [authorizer._secret_keys]
     for cached in (*stores, *caches):
         _caches(cached).cache_clear()
 

@@ -1,0 +1,180 @@
+# The functions: what each runs, what it is told, and what it may do; nothing else.
+
+locals {
+  batches = "batches/v1/" # where contracts/objects.py puts batches
+
+  loader_timeout = 300
+
+  bucket_url = "s3://${aws_s3_bucket.batches.id}"
+
+  may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
+  may_read_batches  = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
+  may_read_store    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
+  may_read_keys     = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
+  may_take_messages = {
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    resources = [aws_sqs_queue.batches.arn]
+  }
+
+  # What Lambda itself does to bring a function into a network; these actions know no resources.
+  may_join_network = {
+    actions = [
+      "ec2:CreateNetworkInterface",
+      "ec2:DescribeNetworkInterfaces",
+      "ec2:DescribeSubnets",
+      "ec2:DeleteNetworkInterface",
+      "ec2:AssignPrivateIpAddresses",
+      "ec2:UnassignPrivateIpAddresses",
+    ]
+    resources = ["*"]
+  }
+
+  # API Gateway waits 30 seconds for a function and 10 for the authorizer.
+  functions = {
+    authorizer = {
+      artifact    = "authorizer"
+      handler     = "functions.authorizer.handler.handler"
+      memory      = 512
+      timeout     = 10
+      uses_store  = false
+      may         = [local.may_read_keys]
+      environment = { PGANALYTICS_KEYS_SECRET = aws_secretsmanager_secret.keys.arn }
+    }
+    ingest = {
+      artifact    = "ingest"
+      handler     = "functions.ingest.door.handler"
+      memory      = 1024
+      timeout     = 29
+      uses_store  = false
+      may         = [local.may_write_batches]
+      environment = { PGANALYTICS_BUCKET_URL = local.bucket_url }
+    }
+    loader = {
+      artifact   = "ingest"
+      handler    = "functions.ingest.loader.handler"
+      memory     = 2048
+      timeout    = local.loader_timeout
+      uses_store = true
+      may        = [local.may_take_messages, local.may_read_batches, local.may_read_store]
+      environment = {
+        PGANALYTICS_BUCKET_URL       = local.bucket_url
+        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_KEEP_DAYS        = tostring(var.store_keep_days)
+      }
+    }
+    config = {
+      artifact    = "config"
+      handler     = "functions.config.handler.handler"
+      memory      = 512
+      timeout     = 29
+      uses_store  = true
+      may         = [local.may_read_store]
+      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+    }
+    query = {
+      artifact    = "query"
+      handler     = "functions.query.handler.handler"
+      memory      = 1024
+      timeout     = 29
+      uses_store  = true
+      may         = [local.may_read_store]
+      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+    }
+    maintenance = {
+      artifact   = "maintenance"
+      handler    = "functions.maintenance.handler.handler"
+      memory     = 512
+      timeout    = 300
+      uses_store = true
+      may        = [local.may_read_store]
+      environment = {
+        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_KEEP_DAYS        = tostring(var.store_keep_days)
+      }
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  name              = "/aws/lambda/${var.name}-${each.key}"
+  retention_in_days = var.log_keep_days
+  tags              = local.tags
+}
+
+data "aws_iam_policy_document" "lambda" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "function" {
+  for_each = local.functions
+
+  name               = "${var.name}-${each.key}"
+  description        = "What the function ${each.key} of ${var.name} may do."
+  assume_role_policy = data.aws_iam_policy_document.lambda.json
+  tags               = local.tags
+}
+
+data "aws_iam_policy_document" "function" {
+  for_each = local.functions
+
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.function[each.key].arn}:*"]
+  }
+
+  dynamic "statement" {
+    for_each = concat(each.value.may, each.value.uses_store && var.network != null ? [local.may_join_network] : [])
+
+    content {
+      actions   = statement.value.actions
+      resources = statement.value.resources
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "function" {
+  for_each = local.functions
+
+  name   = "function"
+  role   = aws_iam_role.function[each.key].id
+  policy = data.aws_iam_policy_document.function[each.key].json
+}
+
+resource "aws_lambda_function" "this" {
+  for_each = local.functions
+
+  function_name    = "${var.name}-${each.key}"
+  role             = aws_iam_role.function[each.key].arn
+  filename         = "${var.artifacts}/${each.value.artifact}.zip"
+  source_code_hash = filebase64sha256("${var.artifacts}/${each.value.artifact}.zip")
+  handler          = each.value.handler
+  runtime          = "python${var.python}"
+  architectures    = [var.architecture]
+  memory_size      = each.value.memory
+  timeout          = each.value.timeout
+  tags             = local.tags
+
+  environment {
+    variables = each.value.environment
+  }
+
+  dynamic "vpc_config" {
+    for_each = each.value.uses_store ? var.network[*] : []
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
+  }
+
+  depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.function]
+}

@@ -1,0 +1,15 @@
+# Values are put by hand (docs/how-to/deploy-on-aws.md): Terraform's state never has them.
+
+resource "aws_secretsmanager_secret" "store" {
+  name                    = "${var.name}/store-dsn"
+  description             = "Connection string of the store, as libpq reads it."
+  recovery_window_in_days = var.secret_recovery_days
+  tags                    = local.tags
+}
+
+resource "aws_secretsmanager_secret" "keys" {
+  name                    = "${var.name}/token-keys"
+  description             = "Keys that sign and verify access tokens, as pganalytics keys writes them."
+  recovery_window_in_days = var.secret_recovery_days
+  tags                    = local.tags
+}

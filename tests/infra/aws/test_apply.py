@@ -1,0 +1,236 @@
+"""The module, really applied by Terraform, to moto in the place of AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+
+from contracts.routes import ROUTES
+from functions.ingest.loader import object_keys
+from tests.infra.aws.module import FOLDER, functions, zips
+
+pytest.importorskip("flask", reason="moto's server needs flask and flask-cors")
+
+REGION = "eu-central-1"
+_PLUGINS = os.environ.get("TF_PLUGIN_DIR")
+_CONFIG = os.environ.get("TF_CLI_CONFIG_FILE", "")
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on this machine"),
+    pytest.mark.skipif(
+        _PLUGINS is None and not Path(_CONFIG).is_file(),
+        reason="set TF_PLUGIN_DIR to a folder with the aws provider, or TF_CLI_CONFIG_FILE to a file that names one",
+    ),
+]
+
+_ROOT = """
+provider "aws" {{
+  region            = "{region}"
+  s3_use_path_style = true
+}}
+
+module "pganalytics" {{
+  source           = "{source}"
+  artifacts        = "{artifacts}"
+  bucket_keep_days = 45
+  tags             = {{ Team = "databases" }}
+}}
+
+output "module" {{
+  value = module.pganalytics
+}}
+"""
+
+
+class Account:
+    """What Terraform made, as an AWS client sees it."""
+
+    def __init__(self, url: str, made: dict[str, Any]) -> None:
+        self.url = url
+        self.made = made
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,  # type: ignore[call-overload]
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def queue(self, output: str) -> dict[str, str]:
+        found: dict[str, str] = self.client("sqs").get_queue_attributes(
+            QueueUrl=self.made[output], AttributeNames=["All"]
+        )["Attributes"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    # moto would run the functions in containers; what the artifacts do is tested elsewhere.
+    answer = urllib3.request("POST", f"{url}/moto-api/config", json={"lambda": {"use_docker": False}})
+    assert answer.status == 201
+    yield url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    folder, artifacts = tmp_path_factory.mktemp("root"), zips(tmp_path_factory.mktemp("artifacts"))
+    (folder / "main.tf").write_text(_ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts))
+    environment = os.environ | {
+        "AWS_ENDPOINT_URL": moto_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "CHECKPOINT_DISABLE": "1",
+        "TF_IN_AUTOMATION": "1",
+        "TF_CLI_CONFIG_FILE": _CONFIG if Path(_CONFIG).is_file() else "",
+    }
+
+    def terraform(*arguments: str) -> str:
+        done = subprocess.run(
+            ["terraform", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
+    terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
+    return Account(moto_url, json.loads(terraform("output", "-json"))["module"]["value"])
+
+
+def test_the_bucket_is_closed_encrypted_and_keeps_versions(account: Account) -> None:
+    s3, bucket = account.client("s3"), account.made["bucket"]
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    (denied,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    assert denied["Effect"] == "Deny"
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+    assert rules["batches"]["Expiration"]["Days"] == 45
+    tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
+    assert tags == {"Application": "pganalytics", "Deployment": "pganalytics", "Team": "databases"}
+
+
+def test_what_is_given_up_is_kept_as_a_dead_letter(account: Account) -> None:
+    redrive = json.loads(account.queue("queue_url")["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"] == account.queue("dead_queue_url")["QueueArn"]
+    assert int(redrive["maxReceiveCount"]) == 100
+    kept = [int(account.queue(output)["MessageRetentionPeriod"]) for output in ("queue_url", "dead_queue_url")]
+    assert kept[0] < kept[1]
+
+
+def test_the_loader_takes_from_the_queue_and_answers_message_by_message(account: Account) -> None:
+    functions = account.client("lambda")
+    (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
+    assert mapping["EventSourceArn"] == account.queue("queue_url")["QueueArn"]
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    loader = functions.get_function_configuration(FunctionName=account.made["functions"]["loader"])
+    assert mapping["FunctionArn"] == loader["FunctionArn"]
+    assert int(account.queue("queue_url")["VisibilityTimeout"]) >= 6 * loader["Timeout"]
+
+
+def test_a_new_batch_is_told_to_the_queue_and_other_objects_are_not(account: Account) -> None:
+    s3, sqs, functions = account.client("s3"), account.client("sqs"), account.client("lambda")
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        functions.delete_event_source_mapping(UUID=mapping["UUID"])  # moto's loader would take the message
+    queue = account.made["queue_url"]
+    sqs.purge_queue(QueueUrl=queue)
+    key = "batches/v1/agent=db-1/dt=2026-01-01/batch.json.gz"
+    s3.put_object(Bucket=account.made["bucket"], Key="elsewhere/batch.json.gz", Body=b"")
+    s3.put_object(Bucket=account.made["bucket"], Key=key, Body=b"")
+    told = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)["Messages"]
+    assert [each for message in told for each in object_keys(message["Body"])] == [key]
+
+
+def test_functions_are_told_names_of_secrets_and_no_values(account: Account) -> None:
+    client = account.client("lambda")
+    for function in functions():
+        found = client.get_function_configuration(FunctionName=account.made["functions"][function.name])
+        variables = found["Environment"]["Variables"]
+        assert variables.keys() == function.environment
+        assert (found["Handler"], found["Runtime"], found["Architectures"]) == (
+            function.handler,
+            "python3.13",
+            ["arm64"],
+        )
+        for name, value in variables.items():
+            if name.endswith("_SECRET"):
+                assert value in {account.made["store_secret"], account.made["keys_secret"]}
+    assert client.get_function_configuration(FunctionName=account.made["functions"]["ingest"])["Environment"][
+        "Variables"
+    ] == {"PGANALYTICS_BUCKET_URL": f"s3://{account.made['bucket']}"}
+
+
+def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Account) -> None:
+    iam = account.client("iam")
+    allowed: dict[str, set[str]] = {}
+    for name, function in account.made["functions"].items():
+        statements = iam.get_role_policy(RoleName=function, PolicyName="function")["PolicyDocument"]["Statement"]
+        for statement in statements:
+            assert statement["Resource"] != "*"
+            actions = statement["Action"]
+            allowed.setdefault(name, set()).update([actions] if isinstance(actions, str) else actions)
+    logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
+    read_secret = logs | {"secretsmanager:GetSecretValue"}
+    assert allowed == {
+        "authorizer": read_secret,
+        "ingest": logs | {"s3:PutObject"},
+        "loader": read_secret | {"s3:GetObject", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+        "config": read_secret,
+        "query": read_secret,
+        "maintenance": read_secret,
+    }
+
+
+def test_the_api_has_the_routes_and_the_authorizer_before_them(account: Account) -> None:
+    client = account.client("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    (authorizer,) = client.get_authorizers(ApiId=api["ApiId"])["Items"]
+    assert authorizer["EnableSimpleResponses"] is True
+    found = {route["RouteKey"]: route.get("AuthorizerId") for route in client.get_routes(ApiId=api["ApiId"])["Items"]}
+    assert found == {route.key: authorizer["AuthorizerId"] if route.audience else None for route in ROUTES}
+
+
+def test_logs_do_not_stay_for_ever(account: Account) -> None:
+    groups = account.client("logs").describe_log_groups()["logGroups"]
+    assert len(groups) == len(account.made["functions"]) + 1
+    assert {group["retentionInDays"] for group in groups} == {30}
+
+
+def test_partitions_are_made_by_the_clock(account: Account) -> None:
+    (target,) = account.client("events").list_targets_by_rule(Rule="pganalytics-partitions")["Targets"]
+    assert json.loads(target["Input"]) == {"task": "partitions"}
+    assert target["Arn"].endswith(":function:pganalytics-maintenance")
+
+
+def test_secrets_stand_empty_until_an_operator_fills_them(account: Account) -> None:
+    client = account.client("secretsmanager")
+    for output in ("store_secret", "keys_secret"):
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.get_secret_value(SecretId=account.made[output])
