@@ -6,15 +6,19 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.version import __version__
+from functions.authorizer.keys import Keys, dump, generate
+from functions.authorizer.tokens import issue
 from infra.build import FUNCTIONS, ROOT, SERVICES
-from tests.functions.events import request
+from tests.functions.events import agent_claims, request
 
 BUILT = ("authorizer", "query")
 PYTHON = ".".join(map(str, sys.version_info[:2]))
@@ -48,14 +52,18 @@ def unzipped(first: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPath
     return {name: folder / name for name in first}
 
 
-def _call(folder: Path, handler: str, event: dict[str, Any]) -> dict[str, Any]:
+def _call(
+    folder: Path, handler: str, event: dict[str, Any], environment: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Call the handler in a Python that has its standard library and the artifact, and nothing else."""
     code = (
         "import sys, json, importlib; sys.path.append(sys.argv[1]); "
         "print(json.dumps(importlib.import_module(sys.argv[2]).handler(json.load(sys.stdin), None)))"
     )
     command = [sys.executable, "-I", "-S", "-c", code, str(folder), handler]
-    done = subprocess.run(command, input=json.dumps(event), capture_output=True, text=True, check=True, env={})
+    done = subprocess.run(
+        command, input=json.dumps(event), capture_output=True, text=True, check=True, env=environment or {}
+    )
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -84,6 +92,40 @@ def test_the_api_describes_itself_from_the_artifact(unzipped: dict[str, Path]) -
 def test_the_authorizer_denies_from_its_artifact_alone(unzipped: dict[str, Path]) -> None:
     answer = _call(unzipped["authorizer"], "functions.authorizer.handler", request("GET", "/v1/config"))
     assert answer == {"isAuthorized": False, "context": {}}
+
+
+class _SecretsManager(BaseHTTPRequestHandler):
+    """Answers every call with one secret."""
+
+    secret = ""
+
+    def do_POST(self) -> None:
+        answer = json.dumps({"Name": "keys", "SecretString": self.secret}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_the_sdk_of_the_artifact_reads_secrets(unzipped: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys((generate(),))
+    monkeypatch.setattr(_SecretsManager, "secret", dump(keys.all))
+    with HTTPServer(("127.0.0.1", 0), _SecretsManager) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        environment = {
+            "PGANALYTICS_KEYS_SECRET": "keys",
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://127.0.0.1:{server.server_port}",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        headers = {"authorization": f"Bearer {issue(agent_claims(), keys)}"}
+        event = request("GET", "/v1/config", headers=headers)
+        answer = _call(unzipped["authorizer"], "functions.authorizer.handler", event, environment)
+    assert answer["isAuthorized"] is True
 
 
 @pytest.mark.parametrize("function", BUILT)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,16 +156,31 @@ def test_the_loader_takes_from_the_queue_and_answers_message_by_message(account:
     assert int(account.queue("queue_url")["VisibilityTimeout"]) >= 6 * loader["Timeout"]
 
 
+@contextmanager
+def _only_the_way_to_the_queue(account: Account) -> Iterator[None]:
+    """Without what moto would do otherwise: its loader takes messages, and a policy denies whatever its condition."""
+    s3, functions, bucket = account.client("s3"), account.client("lambda"), account.made["bucket"]
+    policy = s3.get_bucket_policy(Bucket=bucket)["Policy"]
+    (mapping,) = functions.list_event_source_mappings()["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    s3.delete_bucket_policy(Bucket=bucket)
+    yield
+    s3.put_bucket_policy(Bucket=bucket, Policy=policy)
+
+
 def test_a_new_batch_is_told_to_the_queue_and_other_objects_are_not(account: Account) -> None:
-    s3, sqs, functions = account.client("s3"), account.client("sqs"), account.client("lambda")
-    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
-        functions.delete_event_source_mapping(UUID=mapping["UUID"])  # moto's loader would take the message
-    queue = account.made["queue_url"]
-    sqs.purge_queue(QueueUrl=queue)
+    s3, sqs, bucket, queue = (
+        account.client("s3"),
+        account.client("sqs"),
+        account.made["bucket"],
+        account.made["queue_url"],
+    )
     key = "batches/v1/agent=db-1/dt=2026-01-01/batch.json.gz"
-    s3.put_object(Bucket=account.made["bucket"], Key="elsewhere/batch.json.gz", Body=b"")
-    s3.put_object(Bucket=account.made["bucket"], Key=key, Body=b"")
-    told = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)["Messages"]
+    with _only_the_way_to_the_queue(account):
+        sqs.purge_queue(QueueUrl=queue)
+        s3.put_object(Bucket=bucket, Key="elsewhere/batch.json.gz", Body=b"")
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        told = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=5)["Messages"]
     assert [each for message in told for each in object_keys(message["Body"])] == [key]
 
 
@@ -211,10 +227,14 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
 def test_the_api_has_the_routes_and_the_authorizer_before_them(account: Account) -> None:
     client = account.client("apigatewayv2")
     (api,) = client.get_apis()["Items"]
-    (authorizer,) = client.get_authorizers(ApiId=api["ApiId"])["Items"]
+    found = {route["RouteKey"]: route for route in client.get_routes(ApiId=api["ApiId"])["Items"]}
+    (authorizer_id,) = {route["AuthorizerId"] for route in found.values() if "AuthorizerId" in route}
+    assert {key: (route["AuthorizationType"], route.get("AuthorizerId")) for key, route in found.items()} == {
+        route.key: ("CUSTOM", authorizer_id) if route.audience else ("NONE", None) for route in ROUTES
+    }
+    authorizer = client.get_authorizer(ApiId=api["ApiId"], AuthorizerId=authorizer_id)
     assert authorizer["EnableSimpleResponses"] is True
-    found = {route["RouteKey"]: route.get("AuthorizerId") for route in client.get_routes(ApiId=api["ApiId"])["Items"]}
-    assert found == {route.key: authorizer["AuthorizerId"] if route.audience else None for route in ROUTES}
+    assert "pganalytics-authorizer" in authorizer["AuthorizerUri"]
 
 
 def test_logs_do_not_stay_for_ever(account: Account) -> None:
