@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--postgresql",
         metavar="DIR",
-        type=Path,
+        type=lambda folder: Path(folder).resolve(),
         help="the PostgreSQL (bin, lib, share) that tests watch instead of the embedded one",
     )
 
