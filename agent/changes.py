@@ -1,7 +1,7 @@
 """Remembers what was sent last, so that a frame has only the rows that changed since.
 
-Counters make that exact: a row that is absent is a row that did not change. Rows are compared as the bytes of their
-line, and only those that differ become values.
+Counters make that exact: a row that is absent is a row that did not change. Readings are compared as sets of lines, and
+only lines that differ become values: not even the keys of the others are looked at.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Difference:
 class _Last:
     epoch: int | None
     full_at: float
-    lines: dict[bytes, bytes]
+    lines: dict[bytes, None]  # a set that keeps its order
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Changes:
         """
         with self._lock:
             last = self._last.get((metric.name, target, datid))
-            return list(last.lines) if last is not None else []
+        return list(map(key_of(metric), last.lines)) if last is not None else []
 
     def difference(
         self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
@@ -74,8 +74,7 @@ class Changes:
         if not metric.changes:
             return Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
         place = (metric.name, target, datid)
-        cut = key_of(metric)
-        current = {cut(line): line for line in lines}
+        current = dict.fromkeys(lines)
         with self._lock:
             last = self._last.get(place)
             forgotten = self._forgotten
@@ -83,11 +82,12 @@ class Changes:
             difference = Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
             full_at = now
         else:
-            before = last.lines
-            changed = [line for key, line in current.items() if before.get(key) != line]
-            gone = [key for key in before if key not in current]
+            cut, before = key_of(metric), last.lines
+            changed = [line for line in current if line not in before]
+            still_there = set(map(cut, changed))
+            gone = [key for key in map(cut, before.keys() - current.keys()) if key not in still_there]
             difference = Difference(
-                Mode.CHANGED, columns_of(metric, changed), keys_of(metric, gone) if gone else None, len(lines)
+                Mode.CHANGED, columns_of(metric, changed), keys_of(metric, sorted(gone)) if gone else None, len(lines)
             )
             full_at = last.full_at
         # Only now: what could not be made into a frame was not said.

@@ -20,6 +20,7 @@ from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import ROOT, Agent, target
+from tests.agent.targets.watching import databases
 
 pytestmark = pytest.mark.processes
 
@@ -103,16 +104,16 @@ def test_check_finds_nothing_where_nothing_is_missing(
 def test_check_names_what_is_missing_and_how_to_mend_it(
     agent: Agent, server: EmbeddedPostgres, sessions: psycopg.Connection, tmp_path: Path
 ) -> None:
-    sessions.execute("drop extension if exists pg_stat_statements")
     sessions.execute("create role humble login")
     files = f'[targets.log]\nfiles = ["{tmp_path}/no/*.log"]\n'
     gone = f'[[targets]]\nname = "gone"\ndsn = "host=127.0.0.1 port=1"\n{files}'
-    agent.write(target(server.dsn(user="humble")) + gone, token=None)
     try:
-        done = agent.ask("check", "--json")
-        told = agent.ask("check")
+        with databases(server, "bare") as (name,):
+            agent.write(target(server.dsn(name, user="humble")) + gone, token=None)
+            done = agent.ask("check", "--json")
+            told = agent.ask("check")
     finally:
-        sessions.execute("drop role humble; create extension pg_stat_statements")
+        sessions.execute("drop role humble")
     assert done.returncode == told.returncode == 1
     found = findings(done)
     assert set(found) == {"server.token_file", "target main", "target gone", "target gone, log.files"}
