@@ -1,7 +1,8 @@
 """Remembers what was sent last, so that a frame has only the rows that changed since.
 
 Counters make that exact: a row that is absent is a row that did not change. Readings are compared as sets of lines, and
-only lines that differ become values: not even the keys of the others are looked at.
+only lines that differ become values: not even the keys of the others are looked at. Between two readings the lines lie
+compressed: they are of a kind, and there may be a hundred thousand of them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from isal import isal_zlib
 
 from agent.lines import columns_of, key_of, keys_of
 from contracts.batch import Columns, Mode
@@ -29,7 +32,7 @@ class Difference:
 class _Last:
     epoch: int | None
     full_at: float
-    lines: dict[bytes, None]  # a set that keeps its order
+    packed: bytes
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Changes:
         """
         with self._lock:
             last = self._last.get((metric.name, target, datid))
-        return list(map(key_of(metric), last.lines)) if last is not None else []
+        return list(map(key_of(metric), _unpacked(last.packed))) if last is not None else []
 
     def difference(
         self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
@@ -82,7 +85,7 @@ class Changes:
             difference = Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
             full_at = now
         else:
-            cut, before = key_of(metric), last.lines
+            cut, before = key_of(metric), _unpacked(last.packed)
             changed = [line for line in current if line not in before]
             still_there = set(map(cut, changed))
             gone = [key for key in map(cut, before.keys() - current.keys()) if key not in still_there]
@@ -91,7 +94,14 @@ class Changes:
             )
             full_at = last.full_at
         # Only now: what could not be made into a frame was not said.
+        kept = _Last(epoch, full_at, isal_zlib.compress(b"\n".join(current), 1))
         with self._lock:
             if forgotten == self._forgotten:
-                self._last[place] = _Last(epoch, full_at, current)
+                self._last[place] = kept
         return difference
+
+
+def _unpacked(packed: bytes) -> dict[bytes, None]:
+    """The lines, as a set that keeps its order."""
+    lines: bytes = isal_zlib.decompress(packed)
+    return dict.fromkeys(lines.split(b"\n")) if lines else {}
