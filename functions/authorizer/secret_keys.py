@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_lambda_powertools import Logger
 
 from functions.authorizer.keys import Keys, KeysError, parse
-from functions.secret import SecretError, read_secret
+from functions.secret import SecretError, SecretUnavailableError, read_secret
 
 #: How often the secret is read again, and how long what was read of it stands while that fails.
 AGAIN_SECONDS = 300.0
@@ -17,7 +17,8 @@ logger = Logger(service="pganalytics")
 class SecretKeys:
     """The keys in a secret of Secrets Manager, read again every five minutes.
 
-    While they cannot be read again the last ones stand, for an hour: a denied agent puts its batch aside.
+    While Secrets Manager fails the last ones stand, for an hour. A secret that is gone, forbidden or broken opens nothing
+    from the next reading on: that is how keys are taken away.
     """
 
     def __init__(self, name: str) -> None:
@@ -37,7 +38,8 @@ class SecretKeys:
                 self._keys = parse(read_secret(self._name).encode(), f"secret {self._name}")
                 self._read_at = now
             except (SecretError, KeysError) as error:
-                if self._keys is None or now - self._read_at >= STAND_SECONDS:
+                outage = isinstance(error, SecretUnavailableError) and now - self._read_at < STAND_SECONDS
+                if self._keys is None or not outage:
                     self._keys = None
                     raise KeysError(str(error)) from error
                 logger.warning("the keys before stand", extra={"reason": str(error)})

@@ -8,9 +8,11 @@ locals {
   bucket_url = "s3://${aws_s3_bucket.batches.id}"
 
   may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
-  may_read_batches  = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
-  may_read_store    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
-  may_read_keys     = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
+  # Without it S3 answers 403 rather than 404 for an object that is not there.
+  may_see_missing  = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.batches.arn] }
+  may_read_batches = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
+  may_read_store   = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
+  may_read_keys    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
   may_take_messages = {
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
     resources = [aws_sqs_queue.batches.arn]
@@ -55,7 +57,7 @@ locals {
       memory     = 2048
       timeout    = local.loader_timeout
       uses_store = true
-      may        = [local.may_take_messages, local.may_read_batches, local.may_read_store]
+      may        = [local.may_take_messages, local.may_read_batches, local.may_see_missing, local.may_read_store]
       environment = {
         PGANALYTICS_BUCKET_URL       = local.bucket_url
         PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn

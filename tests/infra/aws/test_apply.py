@@ -214,10 +214,11 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
             allowed.setdefault(name, set()).update([actions] if isinstance(actions, str) else actions)
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
     read_secret = logs | {"secretsmanager:GetSecretValue"}
+    take = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
     assert allowed == {
         "authorizer": read_secret,
         "ingest": logs | {"s3:PutObject"},
-        "loader": read_secret | {"s3:GetObject", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+        "loader": read_secret | take | {"s3:GetObject", "s3:ListBucket"},
         "config": read_secret,
         "query": read_secret,
         "maintenance": read_secret,
