@@ -17,8 +17,8 @@ logger = Logger(service="pganalytics")
 class SecretKeys:
     """The keys in a secret of Secrets Manager, read again every five minutes.
 
-    While Secrets Manager fails the last ones stand, for an hour. A secret that is gone, forbidden or broken opens nothing
-    from the next reading on: that is how keys are taken away.
+    While Secrets Manager fails the last ones stand, for an hour. A secret that is gone, forbidden or broken opens
+    nothing from the next reading on: that is how keys are taken away.
     """
 
     def __init__(self, name: str) -> None:
