@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from uuid import uuid4
 
@@ -28,6 +27,9 @@ from contracts.names import HOST_TARGET
 from contracts.version import __version__
 
 log = logging.getLogger(__name__)
+
+#: SIGHUP pulls the configuration, the others end the agent.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def targets(settings: Settings, changes: Changes, outbox: Outbox, marks: dict[str, str]) -> list[Target]:
@@ -80,20 +82,20 @@ class Agent:
             self._assembler, self._outbox, lambda: self._configuration.document.upload_every_seconds
         )
         self._puller = Puller(self._configuration, self._server)
-        self._stopping = threading.Event()
 
     def run(self) -> None:
         """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, lambda *_: self._stopping.set())
-        signal.signal(signal.SIGHUP, lambda *_: self._puller.pull_now())
+        # Blocked before the first thread starts, which inherits that, and taken by this thread alone: a handler would
+        # run only once this thread wakes, and what wakes it is a signal that the kernel may give to another.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._apply(self._configuration.document)
         self._schedule.start()
         for thread in (self._puller, self._batcher, self._sender):
             thread.start()
         watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
         log.info("watching %s", ", ".join(watched))
-        self._stopping.wait()
+        while signal.sigwait(_SIGNALS) == signal.SIGHUP:
+            self._puller.pull_now()
         log.info("stopping")
         self._puller.stop()
         self._schedule.stop()

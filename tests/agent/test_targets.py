@@ -25,6 +25,7 @@ pytestmark = pytest.mark.processes
 DOCUMENT = {
     "upload_every_seconds": 1,
     "pull_every_seconds": 3600,
+    "statement_timeout_ms": 500,
     "metrics": {metric.name: {"every_seconds": 1} for metric in METRICS},
 }
 
@@ -73,6 +74,8 @@ def test_targets_are_read_each_by_itself_and_a_dead_one_delays_no_other(
                     seen = len(open_door.asked)
                     until(lambda seen=seen: Status.OK in read_since(seen)["live"])  # type: ignore[misc]
                 assert Status.OK not in read_since(seen)["frozen"]
+                # What was due meanwhile is told as missed, and the question under way is given up.
+                until(lambda: {Status.MISSED, Status.TIMEOUT} <= read_since(0)["frozen"])
             seen = len(open_door.asked)
             until(lambda: Status.OK in read_since(seen)["frozen"])
             process.send_signal(signal.SIGTERM)

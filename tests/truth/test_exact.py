@@ -41,9 +41,9 @@ def load(watched: EmbeddedPostgres, admin: psycopg.Connection) -> Load:
         seen: list[int] = []
 
         def settled() -> bool:
-            # Up to 14 a collector of its own writes the statistics, half a second late.
+            # On PostgreSQL 14 a collector writes the statistics, up to a second late: so long nothing is to move.
             seen.append(_commits(admin))
-            return len(seen) > 20 and len(set(seen[-20:])) == 1
+            return len(seen) > 150 and len(set(seen[-150:])) == 1
 
         until(settled)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -28,9 +29,20 @@ def _sql(*statements: str) -> Event:
 
 
 def _crash(server: EmbeddedPostgres, database: str) -> None:
-    with psycopg.connect(server.dsn(database), autocommit=True) as connection:
-        os.kill(connection.info.backend_pid, signal.SIGKILL)
+    with closing(psycopg.connect(server.dsn(database), autocommit=True)) as witness:
+        with closing(psycopg.connect(server.dsn(database))) as victim:
+            os.kill(victim.info.backend_pid, signal.SIGKILL)
+        # The server ends all its sessions before it begins anew.
+        until(lambda: _is_lost(witness))
     until(lambda: _answers(server))
+
+
+def _is_lost(connection: psycopg.Connection) -> bool:
+    try:
+        connection.execute("select 1")
+    except psycopg.OperationalError:
+        return True
+    return False
 
 
 def _restart(mode: str) -> Event:
