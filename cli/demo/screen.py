@@ -12,6 +12,9 @@ from cli.demo.lab import Lab
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
+#: As many as are as high as what stands beside them.
+_METRICS = 24
+
 
 def screen(figures: Figures, lab: Lab) -> RenderableType:
     """One picture of the store as it stands."""
@@ -40,8 +43,11 @@ def _head(figures: Figures, lab: Lab) -> Panel:
 def _rows(figures: Figures) -> Panel:
     table = Table("metric", expand=True, box=None)
     table.add_column("rows in the store", justify="right")
-    for name, rows in sorted(figures.rows().items()):
+    by_rows = sorted(figures.rows().items(), key=lambda each: (-each[1], each[0]))
+    for name, rows in by_rows[:_METRICS]:
         table.add_row(name, f"{rows:,}")
+    others = [rows for _, rows in by_rows[_METRICS:]]
+    table.add_row(f"{len(others)} others", f"{sum(others):,}", style="dim")
     return Panel(table, title="what arrives")
 
 
