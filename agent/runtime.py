@@ -85,8 +85,8 @@ class Agent:
 
     def run(self) -> None:
         """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
-        # Blocked before the first thread starts, which inherits that, and taken by this thread alone: a handler would
-        # run only once this thread wakes, and what wakes it is a signal that the kernel may give to another.
+        # Blocked before the first thread starts, which inherits that, and taken by this thread alone. With handlers an
+        # agent under load was seen to go on through a SIGHUP or a SIGTERM, as if there had been none.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._apply(self._configuration.document)
         self._schedule.start()
