@@ -56,13 +56,13 @@ class Changes:
         with self._lock:
             return self._forgotten
 
-    def keys(self, metric: Metric, target: str, datid: int | None = None) -> list[bytes]:
-        """The keys of the last reading, in its order, as `key_of` cuts them; none where there was none since the start
-        or since data was lost.
+    def last(self, metric: Metric, target: str, datid: int | None = None) -> list[bytes]:
+        """The lines of the last reading, in its order; none where there was none since the start or since data was
+        lost.
         """
         with self._lock:
             last = self._last.get((metric.name, target, datid))
-        return list(map(key_of(metric), _unpacked(last.packed))) if last is not None else []
+        return _unpacked(last.packed) if last is not None else []
 
     def difference(
         self, metric: Metric, target: str, datid: int | None, lines: Sequence[bytes], epoch: int | None, now: float
@@ -85,7 +85,7 @@ class Changes:
             difference = Difference(Mode.FULL, columns_of(metric, lines), None, len(lines))
             full_at = now
         else:
-            cut, before = key_of(metric), _unpacked(last.packed)
+            cut, before = key_of(metric), dict.fromkeys(_unpacked(last.packed))
             changed = [line for line in current if line not in before]
             still_there = set(map(cut, changed))
             gone = [key for key in map(cut, before.keys() - current.keys()) if key not in still_there]
@@ -101,7 +101,6 @@ class Changes:
         return difference
 
 
-def _unpacked(packed: bytes) -> dict[bytes, None]:
-    """The lines, as a set that keeps its order."""
+def _unpacked(packed: bytes) -> list[bytes]:
     lines: bytes = isal_zlib.decompress(packed)
-    return dict.fromkeys(lines.split(b"\n")) if lines else {}
+    return lines.split(b"\n") if lines else []

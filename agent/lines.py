@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic_core import from_json
 
 from contracts.batch import Columns
 from contracts.limits import INSTANT_MAX
@@ -34,13 +36,14 @@ def columns_of(metric: Metric, lines: Sequence[bytes]) -> Columns:
         ShapeError: a line has more or fewer values than the metric has columns.
     """
     columns: Columns = {column.name: [] for column in metric.columns}
+    width = len(metric.columns)
     for first in range(0, len(lines), _AT_ONCE):
-        rows = [line.split(b"\t") for line in lines[first : first + _AT_ONCE]]
-        for row in rows:
-            if len(row) != len(metric.columns):
-                raise ShapeError(f"{metric.name}: {len(row)} values in a row, {len(metric.columns)} declared")
-        for column, array in zip(metric.columns, zip(*rows, strict=True), strict=True):
-            columns[column.name] += _values(column.type, array)
+        some = lines[first : first + _AT_ONCE]
+        cells = b"\t".join(some).split(b"\t")  # one cut for all lines: half the cost of one for each
+        if len(cells) != width * len(some):
+            raise ShapeError(f"{metric.name}: {len(cells)} values in {len(some)} rows, {width} declared for each")
+        for place, column in enumerate(metric.columns):
+            columns[column.name] += _values(column.type, cells[place::width])
     return columns
 
 
@@ -54,6 +57,12 @@ def keys_of(metric: Metric, keys: Sequence[bytes]) -> Columns:
     }
 
 
+def cells(metric: Metric, column: str, lines: Iterable[bytes]) -> list[bytes]:
+    """What stands in this column of the lines, as it stands there."""
+    place = metric.names.index(column)
+    return [line.split(b"\t", place + 1)[place] for line in lines]
+
+
 def nulls(metric: Metric, column: str, lines: Sequence[bytes]) -> int:
     """In how many of these lines the column is null."""
     return _count(metric, column, lines, _NULL)
@@ -65,8 +74,7 @@ def withheld(metric: Metric, column: str, lines: Sequence[bytes]) -> int:
 
 
 def _count(metric: Metric, column: str, lines: Sequence[bytes], value: bytes) -> int:
-    place = metric.names.index(column)
-    return sum(line.split(b"\t", place + 1)[place] == value for line in lines)
+    return cells(metric, column, lines).count(value)
 
 
 def key_of(metric: Metric) -> Callable[[bytes], bytes]:
@@ -78,6 +86,8 @@ def key_of(metric: Metric) -> Callable[[bytes], bytes]:
 
 
 def _values(type_: Type, array: Sequence[bytes]) -> list[Any]:
+    if type_ in {Type.BIGINT, Type.OID}:
+        return _integers(array)
     convert = _CONVERT[type_]
     if type_ is Type.TEXT:
         # Owners, schemas and kinds are few and come in every row: each is one string.
@@ -86,6 +96,15 @@ def _values(type_: Type, array: Sequence[bytes]) -> list[Any]:
     if _NULL in array:
         return [None if value == _NULL else convert(value) for value in array]
     return list(map(convert, array))
+
+
+def _integers(array: Sequence[bytes]) -> list[Any]:
+    # PostgreSQL writes integers as JSON does, and this parser takes half the time of int().
+    text = b",".join(array)
+    if b"." in text or b"e" in text:
+        raise ValueError("a number that is no integer")
+    numbers: list[Any] = from_json(b"[%b]" % text.replace(_NULL, b"null"), allow_inf_nan=False)
+    return numbers
 
 
 def _text(value: bytes) -> str:
@@ -113,8 +132,6 @@ def _float(value: bytes) -> float | None:
 
 
 _CONVERT: dict[Type, Callable[[bytes], Any]] = {
-    Type.BIGINT: int,
-    Type.OID: int,
     Type.FLOAT: _float,
     Type.TEXT: _text,
     Type.BOOLEAN: lambda value: value == b"t",

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from agent.postgres.connection import DEADLINES, SessionError, deadline, translated
+from agent.postgres.connection import DEADLINES, Connection, SessionError, translated
 from agent.postgres.cost import Cost
 from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
@@ -45,7 +45,7 @@ class Session:
     refused: dict[str, SessionError] = field(default_factory=dict)
     #: Of all connections together.
     cost: Cost = field(default_factory=Cost)
-    _connection: psycopg.Connection[TupleRow] | None = None
+    _connection: Connection | None = None
     _version: Version = ()
     _limited_to_ms: int = 0
     _epochs: dict[EpochOf, int] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Session:
         Raises:
             SessionError: the server cannot be reached or refuses the connection.
         """
-        if self._connection is not None and not self._connection.broken and database in {None, self.database}:
+        if self._connection is not None and not self._connection.closed and database in {None, self.database}:
             if self._limited_to_ms != self.statement_timeout_ms:
                 with translated():
                     self._set_up(self._connection)
@@ -71,7 +71,7 @@ class Session:
             settings: dict[str, str | int | None] = {**DEADLINES, **conninfo_to_dict(self.dsn)}
             if database is not None:
                 settings["dbname"] = database
-            connection = psycopg.connect("", autocommit=True, prepare_threshold=2, **settings)  # type: ignore[arg-type]
+            connection = Connection.connect("", autocommit=True, prepare_threshold=2, **settings)  # type: ignore[arg-type]
             try:
                 self._set_up(connection)
             except (psycopg.Error, SessionError):
@@ -79,9 +79,9 @@ class Session:
                 raise
             self._connection = connection
 
-    def _set_up(self, connection: psycopg.Connection[TupleRow]) -> None:
+    def _set_up(self, connection: Connection) -> None:
         limit_ms = self.statement_timeout_ms
-        with deadline(connection, limit_ms / 1000 + _GRACE_SECONDS):
+        with connection.within(limit_ms / 1000 + _GRACE_SECONDS):
             row = connection.execute(query("session", ()), {"statement_timeout_ms": limit_ms}).fetchone()
         self._version = (int(row[-1]) // 10_000,) if row else ()
         self._limited_to_ms = limit_ms
@@ -97,7 +97,7 @@ class Session:
     def rows(
         self, name: str, parameters: Mapping[str, object] | None = None, extension: str | None = None
     ) -> list[TupleRow]:
-        """The result of a query that is not a COPY.
+        """What a query answers, as values.
 
         Raises:
             SessionError: see `lines`.
@@ -108,7 +108,7 @@ class Session:
     def lines(
         self, name: str, parameters: Mapping[str, object] | None = None, extension: str | None = None
     ) -> list[bytes]:
-        """The lines of a query's COPY in text form, without their line ends.
+        """What a query answers, a line a row as COPY writes them, without line ends.
 
         Args:
             name: the query's, as its file has it.
@@ -118,15 +118,11 @@ class Session:
         Raises:
             SessionError: with the status that the run deserves.
         """
-        with (
-            self._asking(name, extension) as (connection, text),
-            connection.cursor() as cursor,
-            cursor.copy(text, parameters) as copy,
-        ):
-            return b"".join(copy).split(b"\n")[:-1]
+        with self._asking(name, extension) as (connection, text):
+            return connection.lines(text, parameters)
 
     @contextmanager
-    def _asking(self, name: str, extension: str | None) -> Iterator[tuple[psycopg.Connection[TupleRow], LiteralString]]:
+    def _asking(self, name: str, extension: str | None) -> Iterator[tuple[Connection, LiteralString]]:
         if name in self.refused:
             # Raised anew each time, the same error would grow a longer traceback each time.
             raise self.refused[name].with_traceback(None)
@@ -134,7 +130,7 @@ class Session:
         if self._connection is None:
             raise SessionError(Status.ERROR, "there is no connection")
         try:
-            limit = deadline(self._connection, self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
+            limit = self._connection.within(self.statement_timeout_ms / 1000 + _GRACE_SECONDS)
             with self.cost.asking(), translated(), limit:
                 if extension is None:
                     yield self._connection, _text(name, self._version)
@@ -154,11 +150,11 @@ class Session:
             # What the server did not refuse itself costs it nothing, not even a line of its log: asked again.
             if error.sqlstate and error.status in {Status.PERMISSION, Status.UNSUPPORTED}:
                 self.refused[name] = error
-            if self._connection.broken:
+            if self._connection.closed:
                 self.close()
             raise error from failure.__cause__
 
-    def _extension(self, connection: psycopg.Connection[TupleRow], name: str) -> Version:
+    def _extension(self, connection: Connection, name: str) -> Version:
         """Its version; its schema is on the search path until the transaction ends."""
         row = connection.execute(query("extension_installed", ()), {"name": name}).fetchone()
         if row is None:

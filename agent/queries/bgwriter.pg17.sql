@@ -1,6 +1,4 @@
 -- What the background writer wrote; what backends wrote is in pg_stat_io.
 -- Privileges: none. Cost: negligible.
-copy (
-    select buffers_clean, maxwritten_clean, buffers_alloc, null, null, stats_reset
-    from pg_catalog.pg_stat_bgwriter
-) to stdout;
+select buffers_clean, maxwritten_clean, buffers_alloc, null, null, stats_reset
+from pg_catalog.pg_stat_bgwriter;

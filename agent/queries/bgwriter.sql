@@ -1,6 +1,4 @@
 -- What the background writer wrote, and what backends had to.
 -- Privileges: none. Cost: negligible.
-copy (
-    select buffers_clean, maxwritten_clean, buffers_alloc, buffers_backend, buffers_backend_fsync, stats_reset
-    from pg_catalog.pg_stat_bgwriter
-) to stdout;
+select buffers_clean, maxwritten_clean, buffers_alloc, buffers_backend, buffers_backend_fsync, stats_reset
+from pg_catalog.pg_stat_bgwriter;

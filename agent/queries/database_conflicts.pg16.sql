@@ -1,14 +1,12 @@
 -- Queries that a standby cancelled since they conflicted with recovery.
 -- Privileges: none. Cost: some 0.2 ms for 20 databases.
-copy (
-    select
-        datid,
-        confl_tablespace,
-        confl_lock,
-        confl_snapshot,
-        confl_bufferpin,
-        confl_deadlock,
-        confl_active_logicalslot,
-        pg_catalog.pg_stat_get_db_stat_reset_time(datid)
-    from pg_catalog.pg_stat_database_conflicts
-) to stdout;
+select
+    datid,
+    confl_tablespace,
+    confl_lock,
+    confl_snapshot,
+    confl_bufferpin,
+    confl_deadlock,
+    confl_active_logicalslot,
+    pg_catalog.pg_stat_get_db_stat_reset_time(datid)
+from pg_catalog.pg_stat_database_conflicts;

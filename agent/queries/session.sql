@@ -9,6 +9,7 @@ select
     pg_catalog.set_config('lock_timeout', '100', false),
     pg_catalog.set_config('idle_in_transaction_session_timeout', '10000', false),
     pg_catalog.set_config('jit', 'off', false),
+    pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', false),
     pg_catalog.set_config('max_parallel_workers_per_gather', '0', false),
     pg_catalog.set_config('timezone', 'UTC', false),
     pg_catalog.set_config('datestyle', 'ISO', false),

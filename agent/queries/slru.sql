@@ -1,7 +1,5 @@
 -- The small caches of transaction status, subtransactions, multixacts and the like.
 -- Privileges: none. Cost: negligible.
-copy (
-    select
-        name, blks_zeroed, blks_hit, blks_read, blks_written, blks_exists, flushes, truncates, stats_reset
-    from pg_catalog.pg_stat_slru
-) to stdout;
+select
+    name, blks_zeroed, blks_hit, blks_read, blks_written, blks_exists, flushes, truncates, stats_reset
+from pg_catalog.pg_stat_slru;

@@ -1,6 +1,4 @@
 -- How often pg_stat_statements had to throw statements out, and since when it counts.
 -- Privileges: none. Cost: negligible.
-copy (
-    select dealloc, pg_catalog.current_setting('pg_stat_statements.max')::bigint, stats_reset
-    from pg_stat_statements_info
-) to stdout;
+select dealloc, pg_catalog.current_setting('pg_stat_statements.max')::bigint, stats_reset
+from pg_stat_statements_info;

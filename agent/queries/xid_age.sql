@@ -1,6 +1,4 @@
 -- How far each database is from its last complete freezing.
 -- Privileges: none. Cost: a scan of pg_database.
-copy (
-    select oid, pg_catalog.age(datfrozenxid), pg_catalog.mxid_age(datminmxid)
-    from pg_catalog.pg_database
-) to stdout;
+select oid, pg_catalog.age(datfrozenxid), pg_catalog.mxid_age(datminmxid)
+from pg_catalog.pg_database;

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from agent.changes import Changes
 from agent.collectors.collector import Texts
+from agent.lines import cells
 from agent.logs.literals import CUT, redact_sql
 from agent.postgres.session import Session
 from agent.targets.recording import Outcome
@@ -42,9 +43,8 @@ class StatementTexts:
             SessionError: with the status that the run deserves.
         """
         name = collector.metric.name
-        place = collector.told_by.key.index("queryid")
-        keys = self._changes.keys(collector.told_by, self._target)
-        told = dict.fromkeys(int(key.split(b"\t")[place]) for key in keys)  # the busiest first
+        lines = self._changes.last(collector.told_by, self._target)
+        told = dict.fromkeys(map(int, cells(collector.told_by, "queryid", lines)))  # the busiest first
         if not told:
             return Outcome(0, status=Status.SKIPPED, detail=f"{collector.told_by.name} has told of no statement")
         due = self.due(told, time.monotonic())

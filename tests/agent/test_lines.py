@@ -127,8 +127,14 @@ def test_a_float_that_json_cannot_say_is_not_known(copied: bytes) -> None:
 @pytest.mark.parametrize("values", [0, 5, 7])
 def test_another_number_of_values_is_refused(values: int) -> None:
     good = b"1\ta\t1\t1\tt\tinfinity"
-    with pytest.raises(ShapeError, match=f"of_a_test: {max(values, 1)} values in a row, 6 declared"):
+    with pytest.raises(ShapeError, match=f"of_a_test: {6 + max(values, 1)} values in 2 rows, 6 declared for each"):
         columns_of(METRIC, [good, b"\t".join([b"1"] * values)])
+
+
+@pytest.mark.parametrize("value", [b"1.5", b"NaN", b"1e3", b"t", b""])
+def test_what_is_no_integer_is_not_taken_for_one(value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"integer|JSON|expected"):
+        _one("size_bytes", value)
 
 
 def test_a_key_is_cut_from_its_line_whatever_is_in_it() -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import LiteralString
@@ -16,11 +15,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from agent.lines import columns_of
 from agent.postgres import session as module
 from agent.postgres.connection import SessionError
 from agent.postgres.queries import query
 from agent.postgres.session import Session
 from contracts.batch import Status
+from contracts.metrics import Metric, Scope, Type
+from contracts.metrics.model import label
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.polling import until
 from tests.servers import NewServer
@@ -71,6 +73,7 @@ SETTINGS = {
     "lock_timeout": "100ms",
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
     "max_parallel_workers_per_gather": "0",
     "TimeZone": "UTC",
     "DateStyle": "ISO, MDY",
@@ -142,8 +145,9 @@ def test_a_slow_query_is_a_timeout_that_names_the_limit(session: Session, asking
     assert session.rows("check"), "the connection is still good"
 
 
+@pytest.mark.parametrize("ask", [Session.rows, Session.lines])
 def test_a_server_that_does_not_answer_at_all_is_given_up(
-    session: Session, asking: Told, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[[Session, str], object], session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # TCP's own deadlines do not help: the kernel of a stopped server still acknowledges.
     monkeypatch.setattr(module, "_GRACE_SECONDS", 0.3)
@@ -152,18 +156,39 @@ def test_a_server_that_does_not_answer_at_all_is_given_up(
     pid = pid_of(session)
     os.kill(pid, signal.SIGSTOP)
     try:
-        error = failed(session, "check")
+        with pytest.raises(SessionError) as caught:
+            ask(session, "check" if ask is Session.rows else "database")
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert error.status is Status.TIMEOUT
-    assert "no answer within 0.4 s" in error.detail
+    assert caught.value.status is Status.TIMEOUT
+    assert "no answer within 0.4 s" in caught.value.detail
     assert session.rows("check")
     assert pid_of(session) != pid
 
 
-def test_a_deadline_leaves_no_thread_behind(session: Session) -> None:
-    session.rows("check")
-    until(lambda: not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)])
+def test_a_query_of_few_rows_gives_the_lines_that_a_copy_would(session: Session, asking: Told) -> None:
+    values = r"values (1, E'a\tb\nc\rd\\', null, true), (2, E'\\N', 'é', false), (3, '', E'\b\f\v', null)"
+    asking(f"copy ({values}) to stdout")
+    copied = session.lines("databases")
+    asking(values)
+    metric = Metric(
+        "m",
+        Scope.CLUSTER,
+        "",
+        (),
+        (label("i", "", Type.OID), label("t", ""), label("u", ""), label("b", "", Type.BOOLEAN)),
+        60,
+    )
+    assert columns_of(metric, session.lines("databases")) == columns_of(metric, copied)
+    assert len(copied) == 3
+
+
+def test_an_error_in_the_midst_of_a_copy_is_told_as_one(session: Session, asking: Told) -> None:
+    asking("copy (select 1 / (5000 - n) from generate_series(1, 10000) as n) to stdout")
+    with pytest.raises(SessionError) as caught:
+        session.lines("databases")
+    assert (caught.value.status, caught.value.sqlstate) == (Status.ERROR, "22012")
+    assert session.rows("check"), "the connection is still good"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from agent.postgres import session as session_module
+from agent.postgres.connection import Connection
 from agent.postgres.session import Database
 from agent.targets.server import chosen
 from contracts.batch import Run, Status
@@ -58,14 +58,14 @@ def test_fifty_databases_take_two_connections_at_most(
 ) -> None:
     opened: list[psycopg.Connection] = []
     together: list[int] = []
-    connect = psycopg.connect
+    connect = Connection.connect
 
     def counting(*arguments: Any, **options: Any) -> psycopg.Connection:
         together.append(1 + sum(not connection.closed for connection in opened))
         opened.append(connect(*arguments, **options))
         return opened[-1]
 
-    monkeypatch.setattr(session_module.psycopg, "connect", counting)  # type: ignore[attr-defined]
+    monkeypatch.setattr(Connection, "connect", counting)
     watching.target.apply(only("many_*"))
     assert visited(watching, oids) == set(fifty)
     watching.collect(DATABASE)

@@ -22,8 +22,8 @@ SECRET = "s3cretWord"
 #: What session.sql sets, and the server has otherwise.
 OF_THE_SESSION = {
     "application_name", "client_encoding", "DateStyle", "TimeZone", "default_transaction_read_only",
-    "idle_in_transaction_session_timeout", "jit", "lock_timeout", "max_parallel_workers_per_gather", "search_path",
-    "statement_timeout",
+    "idle_in_transaction_session_timeout", "jit", "lock_timeout", "max_parallel_workers_per_gather", "plan_cache_mode",
+    "search_path", "statement_timeout",
 }  # fmt: skip
 
 OF_AN_EXTENSION = "basebackup_to_shell.command"
