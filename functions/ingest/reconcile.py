@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import boto3
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import Field, SecretStr, TypeAdapter
 
 from functions.environment import Environment, read
@@ -142,7 +141,13 @@ class _Notifications:
                 raise QueueUnavailableError(f"the queue refused {len(refused)} messages: {refused[0]['Code']}")
 
 
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+class _Timed(Protocol):
+    """What Lambda tells of the time that an event has left."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
     """Queue what was left behind, and say how much; nothing while the loader is behind with what is queued.
 
     Raises:

@@ -26,7 +26,7 @@ def contents(store: Store) -> dict[str, tuple[int, str]]:
                 f"""
                 select count(*), coalesce(md5(string_agg(said, E'\\n' order by said)), '')
                 from (select (to_jsonb(t) - 'loaded_at' - 'quarantined_at')::text collate "C" as said from {table} t)
-                """  # type: ignore[arg-type]
+                """
             ).fetchone()
             assert row is not None
             found[table] = (int(row[0]), str(row[1]))
