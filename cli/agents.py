@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -40,7 +39,8 @@ def agents(
 ) -> None:
     """List the agents that have sent anything; or ask about one."""
     if context.invoked_subcommand is not None:
-        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+        sources = (context.get_parameter_source(name) for name in context.params)
+        if any(source is not None and source.name == "COMMANDLINE" for source in sources):
             fail(f"options come after the command: pganalytics agents {context.invoked_subcommand} ...")
         return
     if server is None:

@@ -54,6 +54,8 @@ def store_dsn(file: Path | None) -> SecretStr:
 
 def other_dsn(into: str | None, file: Path | None) -> SecretStr | None:
     """The connection string of another database, if one is given; ends the command if it is wrong."""
+    if into is not None and file is not None:
+        fail("give either --into or --into-file")
     if into is not None:
         dsn = _checked("--into", into)
         if any(conninfo_to_dict(dsn.get_secret_value()).get(name) for name in _SECRETS):

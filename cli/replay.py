@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ def replay(
     from functions.ingest.bucket import BucketUnavailableError, open_bucket
     from functions.store import Store, StoreUnavailableError
 
+    # A day without a partition is nothing to warn of: the loader makes one.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     wanted = _wanted(from_, to, agent)
     try:
         bucket = open_bucket(bucket_url)

@@ -94,7 +94,7 @@ def coverage(
                 id=target_id,
                 name=row["name"],
                 covered_share=share(within, covered[target_id]),
-                covered=[answers.Covered(**asdict(each)) for each in covered[target_id]],
+                covered=[answers.Covered(**asdict(each)) for each in covered[target_id] if each.from_at < each.to_at],
                 uncovered=[
                     answers.Uncovered(
                         **asdict(hole),

@@ -48,13 +48,13 @@ class Known:
 
 
 def clip(within: Stretch, islands: Iterable[Stretch]) -> list[Stretch]:
-    """What of these islands, in order and apart, lies in the stretch; a single instant covers nothing."""
+    """What of these islands, in order and apart, lies in the stretch; a reading alone is an island of one instant."""
     clipped = (Stretch(max(each.from_at, within.from_at), min(each.to_at, within.to_at)) for each in islands)
-    return [each for each in clipped if each.from_at < each.to_at]
+    return [each for each in clipped if each.from_at <= each.to_at]
 
 
 def holes(within: Stretch, covered: Iterable[Stretch]) -> list[Stretch]:
-    """The rest of the stretch."""
+    """The rest of the stretch, from island to island."""
     found, at = [], within.from_at
     for each in covered:
         found.append(Stretch(at, each.from_at))

@@ -43,7 +43,8 @@ evidence = st.lists(
 @settings(max_examples=300, deadline=None)
 def test_covered_and_uncovered_partition_the_time(islands: list[Stretch]) -> None:
     covered = clip(DAY, merged(islands))
-    both = sorted([*covered, *holes(DAY, covered)], key=lambda each: each.from_at)
+    long = [each for each in covered if each.from_at < each.to_at]
+    both = sorted([*long, *holes(DAY, covered)], key=lambda each: each.from_at)
     assert both[0].from_at == DAY.from_at
     assert both[-1].to_at == DAY.to_at
     assert all(each.from_at < each.to_at for each in both)
@@ -69,6 +70,12 @@ def test_every_hole_has_a_reason_within_it(islands: list[Stretch], told: list[Re
         found = reasons(hole, told, NOWHERE, DAY, reach(60))
         assert 0 < len(found) <= 2 * MAX_REASONS + 1
         assert all(hole.from_at <= each.from_at <= each.to_at <= hole.to_at for each in found)
+
+
+def test_a_reading_alone_covers_nothing_and_parts_two_holes() -> None:
+    alone = clip(DAY, [stretch(100, 100)])
+    assert share(DAY, alone) == 0
+    assert holes(DAY, alone) == [stretch(0, 100), stretch(100, 86_400)]
 
 
 def test_readings_may_be_three_intervals_apart_and_never_less_than_three_minutes() -> None:
