@@ -31,9 +31,6 @@ from functions.store import Store, StoreUnavailableError
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
 _ENOUGH_ROWS = 100_000
 
-#: What an object does not get over by being tried again.
-_AT_FAULT = (BatchError, RefusedError, ValueError)
-
 
 class LoaderEnvironment(Environment):
     bucket_url: str
@@ -60,8 +57,8 @@ def _store() -> Store:
 class Taken:
     """What became of one object: its outcome, and the batch in it if that could be read.
 
-    An outcome of BatchError, RefusedError or ValueError is the object's own fault, which has its row in the
-    quarantine; every other exception is to be tried again.
+    RefusedError is the object's own fault, which has its row in the quarantine; every other exception is to be tried
+    again.
     """
 
     object_key: str
@@ -70,7 +67,7 @@ class Taken:
 
     @property
     def quarantined(self) -> bool:
-        return isinstance(self.outcome, _AT_FAULT)
+        return isinstance(self.outcome, RefusedError)
 
     @property
     def failed(self) -> bool:
@@ -103,8 +100,10 @@ def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: i
     for object_key in dict.fromkeys(object_keys):
         try:
             waiting[object_key] = _arrived(object_key, bucket)
+        except (BatchError, RefusedError, ValueError) as error:
+            yield _aside(store, Taken(object_key, _refusal(error)))
         except Exception as error:  # noqa: BLE001 - the bucket's fault, say: it costs this object's turn only
-            yield _aside(store, Taken(object_key, error))
+            yield Taken(object_key, error)
         if sum(arrival.batch.rows for arrival in waiting.values()) >= _ENOUGH_ROWS:
             yield from load_waiting()
     if waiting:
@@ -119,6 +118,14 @@ def _arrived(object_key: str, bucket: Bucket) -> Arrival:
         raise RefusedError(f"the content belongs to {key_of(batch, digest)}")
     _not_from_the_future(batch.sent_at, [frame.collected_at for frame in batch.frames])
     return Arrival(key, bytes.fromhex(digest), batch)
+
+
+def _refusal(error: ValueError | RefusedError) -> RefusedError:
+    if isinstance(error, RefusedError):
+        return error
+    refused = RefusedError(str(error))
+    refused.__cause__ = error
+    return refused
 
 
 def _aside(store: Store, of: Taken) -> Taken:

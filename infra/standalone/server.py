@@ -129,7 +129,7 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
         made_before = None if settled is None else datetime.now(UTC) - settled
         return reconcile(open_bucket(settings.bucket_url), store, lambda keys: queue.send(*keys), days, made_before)
 
-    reconciler = Reconciler(lambda: left_behind(keep_days), done=store.close)
+    reconciler = Reconciler(lambda: left_behind(keep_days + 1), done=store.close)
     scheduler = schedule(maintenance.handler, queue, lambda: left_behind(min(RECONCILE_DAYS, keep_days), SETTLED))
     with _signals(http):
         worker.start()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -194,6 +196,33 @@ def test_batches_that_are_closed_late_and_come_in_any_order(bucket: DirectoryBuc
     assert hour(5, 10)["host"]["covered_share"] == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_readings_spread_over_batches_in_any_way_cover_the_same(
+    seed: int, bucket: DirectoryBucket, store: Store
+) -> None:
+    chance = random.Random(seed)
+    readings = sorted(chance.sample(range(-300, 3_900), chance.randrange(5, 40)))
+    batches: list[list[int]] = [[] for _ in range(6)]
+    for second in readings:
+        chance.choice(batches).append(second)
+    load(
+        bucket,
+        store,
+        (
+            batch(seq, sent_at=minute(66), stream_id=STREAM, frames=[frame("host_load", minute(s / 60)) for s in some])
+            for seq, some in enumerate(batches)
+            if some
+        ),
+    )
+    pairs = [(one, other) for one, other in pairwise(readings) if other - one <= 180]
+    expected = sum(max(0, min(3_600, other) - max(0, one)) for one, other in pairs) / 3_600
+    host = hour()["host"]
+    assert host["covered_share"] == pytest.approx(expected)
+    both = sorted((each["from_at"], each["to_at"]) for each in (*host["covered"], *host["uncovered"]))
+    assert (both[0][0], both[-1][1]) == (0, 60)
+    assert all(one[1] == other[0] for one, other in pairwise(both))
+
+
 def test_the_hour_that_summer_time_skips_or_repeats_is_an_hour_like_others(
     bucket: DirectoryBucket, store: Store
 ) -> None:
@@ -217,7 +246,6 @@ def test_only_the_partitions_of_the_time_are_read(connection: Connection) -> Non
     parameters = {
         "targets": [1],
         "first_at": begins,
-        "last_at": begins + timedelta(hours=1),
         "last_batch_at": begins + timedelta(hours=2),
         "reach": timedelta(minutes=3),
     }
