@@ -57,7 +57,7 @@ def replay(
 
     What the store has already stays as it is, so doing it again changes nothing. A TIME is ISO 8601 with its zone; a
     date alone is its midnight in UTC. Exit code: 0, every object is loaded; 1, some could not be, or were refused; 2,
-    how it was called.
+    how it was called; 130, it was stopped by Ctrl-C.
     """
     from functions.ingest import replay as replaying  # the SDK of AWS takes a while to import
     from functions.ingest.bucket import BucketUnavailableError, open_bucket
@@ -133,7 +133,7 @@ def _stopping() -> Iterator[list[int]]:
 @contextmanager
 def _progress() -> Iterator[Callable[[Summary], None]]:
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
         task = shown.add_task("looking into the bucket", total=None)
         yield lambda summary: shown.update(task, description=_line(summary))

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import boto3
+from botocore.config import Config
 from pydantic import Field, SecretStr, TypeAdapter
 
 from functions.environment import Environment, read
@@ -157,7 +158,8 @@ def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
     days = TypeAdapter[int](Annotated[int, Field(strict=True, ge=1, le=3650)]).validate_python(
         event.get("days", environment.reconcile_days)
     )
-    queue = _Notifications(boto3.client("sqs"), environment.queue_url)
+    patience = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+    queue = _Notifications(boto3.client("sqs", config=patience), environment.queue_url)
     waiting = queue.waiting()
     if waiting >= _BEHIND:
         logger.info("not reconciled: the loader is behind", extra={"waiting": waiting})

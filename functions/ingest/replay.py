@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import islice
 from typing import TypeVar
 
@@ -60,7 +60,7 @@ class Wanted:
 
 
 def _is_midnight(at: datetime) -> bool:
-    return instant(round(at.timestamp() * 1_000_000)).time() == datetime.min.time()
+    return at.astimezone(UTC).time() == time.min
 
 
 @dataclass(frozen=True, slots=True)

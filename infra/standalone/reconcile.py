@@ -1,17 +1,42 @@
-"""Reconciles at the start of the server, when the store may not be there yet."""
+"""Queues what was left behind: at the start of the server, when the store may not be there yet, and by the clock."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
-from functions.ingest.reconcile import Reconciled
+from functions.ingest.bucket import Bucket
+from functions.ingest.reconcile import RECONCILE_DAYS, SETTLED, Reconciled, reconcile
+from functions.store import Store
+from infra.standalone.queue import Queue
 
 _MAX_PAUSE_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """What is in the bucket and in no store; each call queues it and says how much it was."""
+
+    bucket: Bucket
+    store: Store
+    queue: Queue
+    keep_days: int
+
+    def of_all_days(self) -> Reconciled:
+        # The loader takes what is so many days old to the second, of which one day more has a part.
+        return reconcile(self.bucket, self.store, self._send, self.keep_days + 1)
+
+    def of_the_last_days(self) -> Reconciled:
+        days = min(RECONCILE_DAYS, self.keep_days + 1)
+        return reconcile(self.bucket, self.store, self._send, days, datetime.now(UTC) - SETTLED)
+
+    def _send(self, object_keys: Sequence[str]) -> None:
+        self.queue.send(*object_keys)
 
 
 class Reconciler(threading.Thread):

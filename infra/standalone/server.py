@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -25,14 +24,13 @@ from functions.config import handler as config
 from functions.environment import EnvironmentVariableError, read
 from functions.ingest import door, loader
 from functions.ingest.bucket import open_bucket
-from functions.ingest.reconcile import RECONCILE_DAYS, SETTLED, Reconciled, reconcile
 from functions.maintenance import handler as maintenance
 from functions.query import handler as query
 from functions.store import Store
 from infra.standalone import logs
 from infra.standalone.app import Functions, Gateway
 from infra.standalone.queue import Queue, QueueError
-from infra.standalone.reconcile import Reconciler
+from infra.standalone.reconcile import LeftBehind, Reconciler
 from infra.standalone.schedule import schedule
 from infra.standalone.schema import MigrationError, migrate_store
 from infra.standalone.settings import Settings, StartError, listen, private_folder, tls_context
@@ -124,13 +122,9 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
     worker = Worker(queue, loader.handler)
     store = Store(settings.store_dsn, "pganalytics reconcile")
     keep_days = read(loader.LoaderEnvironment).keep_days
-
-    def left_behind(days: int, settled: timedelta | None = None) -> Reconciled:
-        made_before = None if settled is None else datetime.now(UTC) - settled
-        return reconcile(open_bucket(settings.bucket_url), store, lambda keys: queue.send(*keys), days, made_before)
-
-    reconciler = Reconciler(lambda: left_behind(keep_days + 1), done=store.close)
-    scheduler = schedule(maintenance.handler, queue, lambda: left_behind(min(RECONCILE_DAYS, keep_days), SETTLED))
+    left_behind = LeftBehind(open_bucket(settings.bucket_url), store, queue, keep_days)
+    reconciler = Reconciler(left_behind.of_all_days, done=store.close)
+    scheduler = schedule(maintenance.handler, queue, left_behind.of_the_last_days)
     with _signals(http):
         worker.start()
         reconciler.start()

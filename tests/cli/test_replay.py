@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -138,6 +139,7 @@ def test_what_the_retention_leaves_out_is_said(bucket: Path, store: str) -> None
     [
         (("--from", "2026-01-02", "--to", "2026-01-01"), "--from: not before --to"),
         (("--from", "2026-01-01T10:00:00"), "--from 2026-01-01T10:00:00: an instant with its zone"),
+        (("--to", "0001-01-01"), "--to 0001-01-01: an instant with its zone"),
         (("--agent", "DB 1"), "--agent DB 1: not the id of an agent"),
         (("--into", "host=db password=the-secret"), "put the text into --into-file"),
         (("--into", "postgresql://me:the-secret@db/store"), "put the text into --into-file"),
@@ -169,6 +171,29 @@ def test_a_store_that_is_away_or_was_never_migrated(bucket: Path, server: Embedd
     assert "the-password" not in away.stderr
     bare = run(bucket, store=server.dsn())
     assert (bare.exit_code, "pganalytics migrate" in bare.stderr) == (2, True)
+
+
+@pytest.mark.processes
+def test_a_terminal_sees_how_it_goes(bucket: Path, store: str) -> None:
+    put(bucket, batch())
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "replay", "--bucket-url", f"file://{bucket}"],
+            cwd=ROOT,
+            env={**os.environ, "PGANALYTICS_STORE_DSN": store, "TERM": "xterm", "LINES": "30"},
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # which is how a terminal ends
+            while part := terminal.read(4096):
+                seen += part
+        stdout, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    assert b"1 objects: 1 loaded" in stdout
+    assert b"1 objects, 1 rows; now agent=db-1/dt=" in seen
 
 
 @pytest.mark.processes
