@@ -119,7 +119,7 @@ def check(store: Store) -> None:
 
 
 def find(bucket: Bucket, wanted: Wanted) -> Iterator[str]:
-    """The keys of what is wanted, agent by agent in the order of time.
+    """The keys of what is wanted, agent by agent and day by day.
 
     Raises:
         BucketUnavailableError: it cannot be listed or read.

@@ -19,6 +19,7 @@ CLOSED_WITHIN = timedelta(hours=1)
 #: A hole in a stream is still on its way while what came after it was loaded less long ago.
 _IN_FLIGHT = timedelta(hours=1)
 
+_DAY = timedelta(days=1)
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
 
 # A gap is told after it ended, by any batch since.
@@ -49,10 +50,12 @@ _QUARANTINE: LiteralString = """
 # Of a batch that cannot be read, its neighbours in the stream say when it was closed.
 _NEIGHBOURS: LiteralString = """
     select u.place,
-        (select max(l.sent_at) from store.ledger l
-         where l.agent_id = %(agent)s and l.stream_id = u.stream_id and l.seq < u.seq) as from_at,
-        (select min(l.sent_at) from store.ledger l
-         where l.agent_id = %(agent)s and l.stream_id = u.stream_id and l.seq > u.seq) as to_at
+        (select l.sent_at from store.ledger l
+         where l.agent_id = %(agent)s and l.stream_id = u.stream_id and l.seq < u.seq
+         order by l.seq desc limit 1) as from_at,
+        (select l.sent_at from store.ledger l
+         where l.agent_id = %(agent)s and l.stream_id = u.stream_id and l.seq > u.seq
+         order by l.seq limit 1) as to_at
     from unnest(%(streams)s::uuid[], %(seqs)s::bigint[]) with ordinality as u (stream_id, seq, place)
     order by u.place
 """
@@ -103,7 +106,7 @@ def evidence(connection: Connection, agent_id: str, within: Stretch, now: dateti
     told = tuple(found[None])
     for hole in rows(connection, _STREAM_HOLES, parameters):
         found[None] += _missing(hole, [key for key, _ in quarantined], told, now)
-    found[None] += _quarantine_reasons(connection, agent_id, quarantined)
+    found[None] += _quarantine_reasons(connection, agent_id, quarantined, within)
     return found
 
 
@@ -135,24 +138,28 @@ def _quarantined(aside: Iterable[DictRow]) -> list[tuple[BatchKey, str]]:
 
 
 def _quarantine_reasons(
-    connection: Connection, agent_id: str, quarantined: Sequence[tuple[BatchKey, str]]
+    connection: Connection, agent_id: str, quarantined: Iterable[tuple[BatchKey, str]], within: Stretch
 ) -> list[Reason]:
+    days = [(key, reason, _midnight(key.day)) for key, reason in quarantined]
+    near = [
+        (key, reason, midnight)
+        for key, reason, midnight in days
+        if midnight is not None and within.from_at - _DAY < midnight < within.to_at + CLOSED_WITHIN
+    ]
     neighbours = rows(
         connection,
         _NEIGHBOURS,
         {
             "agent": agent_id,
-            "streams": [key.stream_id for key, _ in quarantined],
-            "seqs": [key.seq for key, _ in quarantined],
+            "streams": [key.stream_id for key, _, _ in near],
+            "seqs": [key.seq for key, _, _ in near],
         },
     )
     found = []
-    for (key, reason), row in zip(quarantined, neighbours, strict=True):
-        midnight = _midnight(key.day)
-        if midnight is not None:
-            from_at = max(row["from_at"] or _EARLIEST, midnight - CLOSED_WITHIN)
-            to_at = min(row["to_at"] or _LATEST, midnight + timedelta(days=1))
-            found.append(Reason(from_at, max(from_at, to_at), "quarantined", reason))
+    for (_, reason, midnight), row in zip(near, neighbours, strict=True):
+        from_at = max(row["from_at"] or _EARLIEST, midnight - CLOSED_WITHIN)
+        to_at = min(row["to_at"] or _LATEST, midnight + _DAY)
+        found.append(Reason(from_at, max(from_at, to_at), "quarantined", reason))
     return found
 
 

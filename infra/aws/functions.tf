@@ -80,6 +80,7 @@ locals {
         PGANALYTICS_BUCKET_URL       = local.bucket_url
         PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
         PGANALYTICS_QUEUE_URL        = aws_sqs_queue.batches.id
+        PGANALYTICS_RECONCILE_DAYS   = tostring(var.reconcile_days)
       }
     }
     config = {

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from pydantic import Field
+
+from functions.environment import Environment
 from functions.ingest.bucket import Bucket
 from functions.ingest.reconcile import RECONCILE_DAYS, SETTLED, Reconciled, reconcile
 from functions.store import Store
@@ -18,6 +21,11 @@ _MAX_PAUSE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
+class LeftBehindEnvironment(Environment):
+    keep_days: int = Field(default=30, ge=1, le=3650)
+    reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
+
+
 @dataclass(frozen=True)
 class LeftBehind:
     """What is in the bucket and in no store; each call queues it and says how much it was."""
@@ -25,14 +33,14 @@ class LeftBehind:
     bucket: Bucket
     store: Store
     queue: Queue
-    keep_days: int
+    settings: LeftBehindEnvironment
 
     def of_all_days(self) -> Reconciled:
         # The loader takes what is so many days old to the second, of which one day more has a part.
-        return reconcile(self.bucket, self.store, self._send, self.keep_days + 1)
+        return reconcile(self.bucket, self.store, self._send, self.settings.keep_days + 1)
 
     def of_the_last_days(self) -> Reconciled:
-        days = min(RECONCILE_DAYS, self.keep_days + 1)
+        days = min(self.settings.reconcile_days, self.settings.keep_days + 1)
         return reconcile(self.bucket, self.store, self._send, days, datetime.now(UTC) - SETTLED)
 
     def _send(self, object_keys: Sequence[str]) -> None:

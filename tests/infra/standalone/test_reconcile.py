@@ -22,7 +22,7 @@ from functions.store import Store, StoreUnavailableError
 from infra.standalone.embedded import EmbeddedPostgres
 from infra.standalone.events import Event, FunctionContext
 from infra.standalone.queue import Queue
-from infra.standalone.reconcile import LeftBehind, Reconciler
+from infra.standalone.reconcile import LeftBehind, LeftBehindEnvironment, Reconciler
 from infra.standalone.worker import Loader, Worker
 from tests.infra.standalone.serving import batch, loaded, new_store, until
 
@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def left_behind(folder: Path, dsn: str, tmp_path: Path) -> Iterator[LeftBehind]:
     store, queue = Store(SecretStr(dsn), "test"), Queue(tmp_path)
-    yield LeftBehind(DirectoryBucket(folder), store, queue, 30)
+    yield LeftBehind(DirectoryBucket(folder), store, queue, LeftBehindEnvironment())
     queue.close()
     store.close()
 
