@@ -58,13 +58,20 @@ class Api:
         """
         cursor: str | None = None
         while True:
-            page = self._get(path, {"limit": "1000", **({"cursor": cursor} if cursor else {})})
+            page = self.item(path, {"limit": "1000", **({"cursor": cursor} if cursor else {})})
+            if not isinstance(page.get("items"), list):
+                raise self._strange(path)
             yield from page["items"]
-            cursor = page["next"]
+            cursor = page.get("next")
             if cursor is None:
                 return
 
-    def _get(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    def item(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        """What the server answers at this path.
+
+        Raises:
+            ApiError: the server cannot be reached, or refused.
+        """
         try:
             answer = self._pool.request("GET", self._server + path, fields=query, headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
@@ -78,9 +85,12 @@ class Api:
             # `message` is what a gateway says before any function of ours is asked.
             detail = (body.get("detail") or body.get("message")) if isinstance(body, dict) else None
             raise ApiError(f"{self._server} answered {answer.status} {detail or answer.reason or ''}".rstrip())
-        if not isinstance(body, dict) or not isinstance(body.get("items"), list):
-            raise ApiError(f"{self._server}{path} is not a list of pgAnalytics; is that its URL?")
-        return {"next": None, **body}
+        if not isinstance(body, dict):
+            raise self._strange(path)
+        return body
+
+    def _strange(self, path: str) -> ApiError:
+        return ApiError(f"{self._server}{path} is not what pgAnalytics answers; is that its URL?")
 
 
 def _tls(ca: Path | None) -> ssl.SSLContext:

@@ -1,10 +1,11 @@
-"""`pganalytics agents` and `targets`: what the server knows, as a table or as JSON."""
+"""`pganalytics targets`, and what commands share that ask the server: a table or JSON, a token, failures."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +45,7 @@ class Column:
     write: Callable[[Any], str] = str
 
 
-def _ago(instant: str) -> str:
+def ago(instant: str) -> str:
     """How long ago an instant of RFC 3339 was, in its largest unit."""
     seconds = int((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
@@ -53,44 +54,27 @@ def _ago(instant: str) -> str:
     return f"{max(0, seconds)} s ago"
 
 
-AGENTS = (
-    Column("agent", "agent_id"),
-    Column("last seen", "last_seen_at", _ago),
-    Column("version", "agent_version"),
-    Column("configuration", "config_state"),
-    Column("its version", "config_version"),
-)
-
 TARGETS = (
     Column("id", "id"),
     Column("agent", "agent_id"),
     Column("target", "name"),
     Column("host", "hostname"),
     Column("server", "server_version"),
-    Column("last seen", "last_seen_at", _ago),
+    Column("last seen", "last_seen_at", ago),
 )
-
-
-def agents(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
-    """List the agents that have sent anything."""
-    _show(server, token_file, ca, "/v1/agents", AGENTS, as_json=as_json)
 
 
 def targets(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
     """List what the agents watch: servers of PostgreSQL and hosts."""
-    _show(server, token_file, ca, "/v1/targets", TARGETS, as_json=as_json)
+    show(server, token_file, ca, "/v1/targets", TARGETS, as_json=as_json)
 
 
-def _show(
+def show(
     server: str, token_file: Path | None, ca: Path | None, path: str, columns: tuple[Column, ...], *, as_json: bool
 ) -> None:
-    token = _token(token_file)
-    try:
-        items = list(Api(server, token, ca).items(path))
-    except ApiSettingsError as error:
-        fail(str(error))
-    except ApiError as error:
-        fail(str(error), FAILED)
+    """Print the items of a list, or end the command with the reason."""
+    with asking():
+        items = list(Api(server, access_token(token_file), ca).items(path))
     if as_json:
         typer.echo(json.dumps(items, indent=2))
         return
@@ -101,11 +85,22 @@ def _show(
     Console().print(table)
 
 
+@contextmanager
+def asking() -> Iterator[None]:
+    """End the command where the server is called wrongly, cannot be reached, or refuses."""
+    try:
+        yield
+    except ApiSettingsError as error:
+        fail(str(error))
+    except ApiError as error:
+        fail(str(error), FAILED)
+
+
 def _cell(column: Column, value: object) -> str:
     return "" if value is None else column.write(value)
 
 
-def _token(file: Path | None) -> str:
+def access_token(file: Path | None) -> str:
     if file is None:
         text = os.environ.get(VARIABLE, "")
     else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from cli.ending import fail
@@ -24,18 +25,53 @@ DsnFile = Annotated[
 ]
 
 
+Into = Annotated[
+    str | None,
+    typer.Option(
+        "--into", metavar="DSN", help="Another database in the store's place; a connection string without a password."
+    ),
+]
+IntoFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--into-file", envvar="PGANALYTICS_INTO_FILE", help="File with the connection string of that other database."
+    ),
+]
+
+_SECRETS = ("password", "sslpassword")
+
+
 def store_dsn(file: Path | None) -> SecretStr:
     """The connection string, from the file or else from the environment; ends the command if there is none."""
     if file is None:
         source, text = VARIABLE, os.environ.get(VARIABLE, "")
     else:
-        source = str(file)
-        try:
-            text = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"--store-dsn-file {file}: {getattr(error, 'strerror', None) or 'not a text file'}")
+        source, text = str(file), _content("--store-dsn-file", file)
     if not text.strip():
         fail(f"{source}: the store's connection string is missing; set {VARIABLE} or give --store-dsn-file")
+    return _checked(source, text)
+
+
+def other_dsn(into: str | None, file: Path | None) -> SecretStr | None:
+    """The connection string of another database, if one is given; ends the command if it is wrong."""
+    if into is not None and file is not None:
+        fail("give either --into or --into-file")
+    if into is not None:
+        dsn = _checked("--into", into)
+        if any(conninfo_to_dict(dsn.get_secret_value()).get(name) for name in _SECRETS):
+            fail("--into: every account of this machine can read a password there; put the text into --into-file")
+        return dsn
+    return None if file is None else _checked(f"--into-file {file}", _content("--into-file", file))
+
+
+def _content(option: str, file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{option} {file}: {getattr(error, 'strerror', None) or 'not a text file'}")
+
+
+def _checked(source: str, text: str) -> SecretStr:
     try:
         return TypeAdapter[SecretStr](StoreDsn).validate_python(text.strip())
     except ValidationError as error:

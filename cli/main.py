@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import client, keys, migrate, serve, tokens, version
+from cli import agents, client, keys, migrate, replay, serve, tokens, version
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -18,9 +18,10 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo)
 app.command("migrate")(migrate.migrate)
+app.command("replay")(replay.replay)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="token")
-app.command("agents")(client.agents)
+app.add_typer(agents.app, name="agents")
 app.command("targets")(client.targets)
 app.command("version")(version.version)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from contracts.batch import Batch
 
 PREFIX = "batches/v1/"
 
+_AGENT = r"batches/v1/agent=(?P<agent>[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)/"
+_DAY = _AGENT + r"dt=(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})/"
 _KEY = re.compile(
-    r"batches/v1/agent=(?P<agent>[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)/dt=(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})/"
-    r"(?P<stream>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<seq>[0-9]{12})-(?P<sha>[0-9a-f]{16})\.json\.gz"
+    _DAY + r"(?P<stream>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-(?P<seq>[0-9]{12})-(?P<sha>[0-9a-f]{16})\.json\.gz"
 )
 
 
@@ -40,6 +41,21 @@ class BatchKey:
 def agent_prefix(agent_id: str) -> str:
     """The part of the bucket that one agent may write."""
     return f"{PREFIX}agent={agent_id}/"
+
+
+def agent_of(prefix: str) -> str | None:
+    """The agent that may write this part of the bucket; None if it is no agent's."""
+    match = re.fullmatch(_AGENT, prefix)
+    return match["agent"] if match else None
+
+
+def day_of(prefix: str) -> date | None:
+    """The day, of UTC, whose batches lie in this part of an agent's; None if it is no day's."""
+    match = re.fullmatch(_DAY, prefix)
+    try:
+        return date.fromisoformat(match["day"]) if match else None
+    except ValueError:
+        return None
 
 
 def key_of(batch: Batch, sha256: str) -> BatchKey:

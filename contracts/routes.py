@@ -36,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/batches", "ingest", Audience.AGENT),
     Route("GET", "/v1/config", "config", Audience.AGENT),
     Route("GET", "/v1/agents", "query", Audience.OPERATOR, Role.VIEWER),
+    Route("GET", "/v1/agents/{id}/coverage", "query", Audience.OPERATOR, Role.VIEWER),
     Route("GET", "/v1/targets", "query", Audience.OPERATOR, Role.VIEWER),
     Route("GET", "/v1/targets/{id}", "query", Audience.OPERATOR, Role.VIEWER),
     Route("GET", "/v1/targets/{id}/metrics", "query", Audience.OPERATOR, Role.VIEWER),

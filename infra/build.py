@@ -35,7 +35,7 @@ ROOT = Path(__file__).parent.parent
 FUNCTIONS = ("authorizer", "config", "ingest", "maintenance", "query")
 
 #: The services whose clients the functions make; a test compares this with the code.
-SERVICES = ("s3", "secretsmanager")
+SERVICES = ("s3", "secretsmanager", "sqs")
 
 #: Lambda unpacks no more than this.
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -20,6 +23,9 @@ _ALREADY_THERE = {"PreconditionFailed", "412"}
 _IN_FLIGHT = {"ConditionalRequestConflict", "409"}
 _MISSING = {"NoSuchKey", "404"}
 
+#: How the names of files begin that are no objects yet.
+_SCRATCH = ".new-"
+
 
 class BucketUnavailableError(Exception):
     """The bucket did not do it, for a reason of its own: try again later."""
@@ -27,6 +33,14 @@ class BucketUnavailableError(Exception):
 
 class ObjectMissingError(Exception):
     """There is no such object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing has it."""
+
+    key: str
+    made_at: datetime
 
 
 class Bucket(Protocol):
@@ -38,8 +52,11 @@ class Bucket(Protocol):
     def read(self, key: str, at_most: int) -> bytes:
         """The object's content, but never more than `at_most` + 1 bytes of it."""
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        """The keys that begin so, in order."""
+    def objects(self, prefix: str) -> Iterator[Listed]:
+        """The objects whose keys begin so, in the order of their keys."""
+
+    def prefixes(self, prefix: str) -> Iterator[str]:
+        """The beginnings of keys that go on from this prefix to the next slash, each once and in order."""
 
 
 class S3Bucket:
@@ -78,11 +95,28 @@ class S3Bucket:
         except BotoCoreError as error:
             raise BucketUnavailableError(f"the bucket cannot be reached: {type(error).__name__}") from error
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
-        for page in pages:
-            for item in page.get("Contents", []):
-                yield item["Key"]
+    def objects(self, prefix: str) -> Iterator[Listed]:
+        with _answering():
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                for item in page.get("Contents", []):
+                    yield Listed(item["Key"], item["LastModified"])
+
+    def prefixes(self, prefix: str) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix, Delimiter="/")
+        with _answering():
+            for page in pages:
+                for item in page.get("CommonPrefixes", []):
+                    yield item["Prefix"]
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise BucketUnavailableError(f"the bucket answered {error.response['Error']['Code']}") from error
+    except BotoCoreError as error:
+        raise BucketUnavailableError(f"the bucket cannot be reached: {type(error).__name__}") from error
 
 
 class DirectoryBucket:
@@ -96,7 +130,7 @@ class DirectoryBucket:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Written apart and then linked: the name appears with the whole content or not at all, and only once.
-            with tempfile.NamedTemporaryFile(dir=self._root, prefix=".new-") as scratch:
+            with tempfile.NamedTemporaryFile(dir=self._root, prefix=_SCRATCH) as scratch:
                 scratch.write(data)
                 scratch.flush()
                 os.fsync(scratch.fileno())
@@ -121,9 +155,36 @@ class DirectoryBucket:
         except OSError as error:
             raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        found = (path.relative_to(self._root).as_posix() for path in self._root.rglob("*.json.gz"))
-        yield from sorted(key for key in found if key.startswith(prefix))
+    def objects(self, prefix: str) -> Iterator[Listed]:
+        for name in self._below(prefix):
+            if name.endswith("/"):
+                yield from self.objects(name)
+            else:
+                try:
+                    seconds = (self._root / name).stat().st_mtime
+                except FileNotFoundError:  # removed since
+                    continue
+                yield Listed(name, datetime.fromtimestamp(seconds, UTC))
+
+    def prefixes(self, prefix: str) -> Iterator[str]:
+        return (name for name in self._below(prefix) if name.endswith("/"))
+
+    def _below(self, prefix: str) -> list[str]:
+        """What one folder has of this prefix, in S3's order: folders end with a slash."""
+        folder, _, start = prefix.rpartition("/")
+        base = f"{folder}/" if folder else ""
+        try:
+            with os.scandir(self._path(folder)) as entries:
+                found = [
+                    f"{base}{entry.name}{'/' * entry.is_dir()}"
+                    for entry in entries
+                    if entry.name.startswith(start) and not entry.name.startswith(_SCRATCH)
+                ]
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and self._root.exists():
+                return []
+            raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
+        return sorted(found, key=str.encode)
 
     def _path(self, key: str) -> Path:
         path = self._root / key

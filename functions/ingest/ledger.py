@@ -10,9 +10,9 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from contracts.batch import Batch
-from contracts.objects import BatchKey
+from contracts.objects import BatchKey, parse_key
 from functions.ingest.records import instant
-from functions.store import Connection
+from functions.store import Connection, Store
 
 #: Agent, stream and seq.
 _Place = tuple[str, UUID, int]
@@ -87,6 +87,39 @@ def _standing(connection: Connection, arrivals: Sequence[Arrival]) -> dict[_Plac
         [list(column) for column in zip(*(arrival.place for arrival in arrivals), strict=True)],
     )
     return _by_place(found)
+
+
+def unknown(store: Store, object_keys: Sequence[str], *, quarantined: bool = True) -> list[str]:
+    """Those of these objects that the ledger does not know, nor, unless told otherwise, the quarantine.
+
+    Raises:
+        StoreUnavailableError: try again later.
+    """
+    columns = [list(column) for column in zip(*map(_place, object_keys), strict=True)]
+    with store.transaction() as connection:
+        # The ledger is found by its primary key; a name that is no batch's can be in quarantine only.
+        found = connection.execute(
+            """
+            select u.object_key
+            from unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[]) as u (object_key, agent_id, stream_id, seq)
+            where not exists (
+                select from store.ledger l
+                where (l.agent_id, l.stream_id, l.seq) = (u.agent_id, u.stream_id, u.seq)
+                    and l.object_key = u.object_key
+            )
+            and not (%s and exists (select from store.quarantine q where q.object_key = u.object_key))
+            """,
+            (list(object_keys), *columns, quarantined),
+        )
+        return [key for (key,) in found]
+
+
+def _place(object_key: str) -> tuple[str | None, str | None, int | None]:
+    try:
+        parsed = parse_key(object_key)
+    except ValueError:
+        return None, None, None
+    return parsed.agent_id, str(parsed.stream_id), parsed.seq
 
 
 def _by_place(rows: Iterable[TupleRow]) -> dict[_Place, bytes]:

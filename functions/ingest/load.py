@@ -21,7 +21,7 @@ from functions.ingest.records import (
     see_agent,
     within_retention,
 )
-from functions.store import Store, StoreUnavailableError
+from functions.store import Connection, Store, StoreUnavailableError
 
 
 class Loaded(StrEnum):
@@ -98,9 +98,15 @@ def _claim_and_copy(store: Store, arrivals: Sequence[Arrival], kept: Sequence[Ke
                 insert_frames(connection, batch.agent_id, of)
                 insert_runs(connection, batch.agent_id, of)
                 insert_gaps(connection, batch.agent_id, of)
+            _leave_quarantine(connection, arrivals, claims)
         for metric, frames in _by_metric(taken):
             copy_frames(connection, metric, frames)
     return [_outcome(arrival, claimed) for arrival, claimed in zip(arrivals, claims, strict=True)]
+
+
+def _leave_quarantine(connection: Connection, arrivals: Sequence[Arrival], claims: Sequence[Claim]) -> None:
+    keys = [str(arrival.key) for arrival, of in zip(arrivals, claims, strict=True) if of is not Claim.CLONE]
+    connection.execute("delete from store.quarantine where object_key = any(%s)", (keys,))
 
 
 def _by_metric(taken: Sequence[tuple[Batch, Kept]]) -> Iterator[tuple[Metric, list[tuple[str, Frame]]]]:

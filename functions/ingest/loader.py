@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
 from pydantic import Field, SecretStr
 
+from contracts.batch import Batch
 from contracts.codec import BatchError, decode, sha256
 from contracts.limits import MAX_AHEAD_US, MAX_COMPRESSED_BYTES
 from contracts.objects import PREFIX, key_of, parse_key
@@ -23,7 +25,7 @@ from functions.environment import Environment, read
 from functions.http import logger
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import Arrival
-from functions.ingest.load import RefusedError, load, quarantine
+from functions.ingest.load import Loaded, Outcome, RefusedError, load, quarantine
 from functions.store import Store, StoreUnavailableError
 
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
@@ -51,34 +53,61 @@ def _store() -> Store:
     return Store(_environment().store_dsn, "pganalytics ingest")
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one object: its outcome, and the batch in it if that could be read.
+
+    RefusedError is the object's own fault, which has its row in the quarantine; every other exception is to be tried
+    again.
+    """
+
+    object_key: str
+    outcome: Outcome
+    batch: Batch | None = None
+
+    @property
+    def quarantined(self) -> bool:
+        return isinstance(self.outcome, RefusedError)
+
+    @property
+    def failed(self) -> bool:
+        return isinstance(self.outcome, Exception) and not self.quarantined
+
+
 def take(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> dict[str, Exception]:
     """Load these objects, or put them into quarantine. What is answered is to be tried again, and why."""
     failed: dict[str, Exception] = {}
+    for each in taken(object_keys, bucket, store, keep_days):
+        if isinstance(each.outcome, Loaded):
+            rows = each.batch.rows if each.batch else 0
+            logger.info("loaded", extra={"object_key": each.object_key, "rows": rows, "outcome": str(each.outcome)})
+        elif each.quarantined:
+            logger.error("quarantined", extra={"object_key": each.object_key, "reason": str(each.outcome)})
+        else:
+            failed[each.object_key] = each.outcome
+    return failed
+
+
+def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> Iterator[Taken]:
+    """Load these objects, or put them into quarantine, and tell of each; some are loaded in one transaction."""
     waiting: dict[str, Arrival] = {}
 
-    def load_waiting() -> None:
+    def load_waiting() -> Iterator[Taken]:
         for object_key, outcome in zip(waiting, load(store, list(waiting.values()), keep_days), strict=True):
-            if isinstance(outcome, RefusedError):
-                _aside(store, object_key, outcome, failed)
-            elif isinstance(outcome, Exception):
-                failed[object_key] = outcome
-            else:
-                rows = waiting[object_key].batch.rows
-                logger.info("loaded", extra={"object_key": object_key, "rows": rows, "outcome": str(outcome)})
+            yield _aside(store, Taken(object_key, outcome, waiting[object_key].batch))
         waiting.clear()
 
     for object_key in dict.fromkeys(object_keys):
         try:
             waiting[object_key] = _arrived(object_key, bucket)
         except (BatchError, RefusedError, ValueError) as error:
-            _aside(store, object_key, error, failed)
+            yield _aside(store, Taken(object_key, _refusal(error)))
         except Exception as error:  # noqa: BLE001 - the bucket's fault, say: it costs this object's turn only
-            failed[object_key] = error
+            yield Taken(object_key, error)
         if sum(arrival.batch.rows for arrival in waiting.values()) >= _ENOUGH_ROWS:
-            load_waiting()
+            yield from load_waiting()
     if waiting:
-        load_waiting()
-    return failed
+        yield from load_waiting()
 
 
 def _arrived(object_key: str, bucket: Bucket) -> Arrival:
@@ -91,12 +120,22 @@ def _arrived(object_key: str, bucket: Bucket) -> Arrival:
     return Arrival(key, bytes.fromhex(digest), batch)
 
 
-def _aside(store: Store, object_key: str, error: Exception, failed: dict[str, Exception]) -> None:
-    logger.error("quarantined", extra={"object_key": object_key, "reason": str(error)})
-    try:
-        quarantine(store, object_key, _agent_of(object_key), str(error))
-    except StoreUnavailableError as unavailable:
-        failed[object_key] = unavailable
+def _refusal(error: ValueError | RefusedError) -> RefusedError:
+    if isinstance(error, RefusedError):
+        return error
+    refused = RefusedError(str(error))
+    refused.__cause__ = error
+    return refused
+
+
+def _aside(store: Store, of: Taken) -> Taken:
+    """Put it into quarantine if it is at fault; where that cannot be done, it is to be tried again."""
+    if of.quarantined:
+        try:
+            quarantine(store, of.object_key, _agent_of(of.object_key), str(of.outcome))
+        except StoreUnavailableError as unavailable:
+            return replace(of, outcome=unavailable)
+    return of
 
 
 def _agent_of(object_key: str) -> str | None:
@@ -120,6 +159,11 @@ def object_keys(body: str) -> Iterator[str]:
         key = unquote_plus(record["s3"]["object"]["key"])
         if PurePosixPath(key).is_relative_to(PREFIX):
             yield key
+
+
+def notification(object_key: str) -> str:
+    """What S3 would put into the queue for a new object, as far as `object_keys` reads it."""
+    return json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(object_key, safe="/")}}}]})
 
 
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from contracts.batch import Batch, Frame, Gap, GapReason, Run
+from contracts.limits import BIGINT_MIN
 from contracts.names import target_id
 from functions.store import Connection
 
@@ -42,6 +43,7 @@ def instant(at_us: int) -> datetime:
 
 
 def see_agent(connection: Connection, batch: Batch) -> None:
+    """Record what the batch says of its agent and targets: the same in the end, whatever order batches come in."""
     sent_at = instant(batch.sent_at)
     config, clock = batch.config, batch.clock
     connection.execute(
@@ -52,7 +54,11 @@ def see_agent(connection: Connection, batch: Batch) -> None:
             (last_seen_at, agent_version, config_version, config_etag, config_state, config_reason, clock_skew_us)
             = (excluded.last_seen_at, excluded.agent_version, excluded.config_version, excluded.config_etag,
                excluded.config_state, excluded.config_reason, excluded.clock_skew_us)
-        where a.last_seen_at <= excluded.last_seen_at
+        where (a.last_seen_at, a.config_version, a.config_state, a.agent_version, coalesce(a.config_etag, ''),
+               coalesce(a.config_reason, ''), coalesce(a.clock_skew_us, %(unknown)s))
+            < (excluded.last_seen_at, excluded.config_version, excluded.config_state, excluded.agent_version,
+               coalesce(excluded.config_etag, ''), coalesce(excluded.config_reason, ''),
+               coalesce(excluded.clock_skew_us, %(unknown)s))
         """,
         {
             "agent": batch.agent_id,
@@ -63,7 +69,12 @@ def see_agent(connection: Connection, batch: Batch) -> None:
             "state": config.state,
             "reason": config.reason,
             "skew": clock.skew_us,
+            "unknown": BIGINT_MIN,
         },
+    )
+    connection.execute(
+        "update store.agent set first_seen_at = %(at)s where agent_id = %(agent)s and first_seen_at > %(at)s",
+        {"agent": batch.agent_id, "at": sent_at},
     )
     names = sorted({frame.target for frame in batch.frames} | {run.target for run in batch.runs})
     connection.execute(
@@ -72,8 +83,10 @@ def see_agent(connection: Connection, batch: Batch) -> None:
         select target_id, %(agent)s, name, %(at)s, %(at)s
         from unnest(%(ids)s::bigint[], %(names)s::text[]) as u (target_id, name)
         order by name
-        on conflict (agent_id, name) do update set last_seen_at = excluded.last_seen_at
-        where t.last_seen_at < excluded.last_seen_at
+        on conflict (agent_id, name) do update set
+            first_seen_at = least(t.first_seen_at, excluded.first_seen_at),
+            last_seen_at = greatest(t.last_seen_at, excluded.last_seen_at)
+        where t.first_seen_at > excluded.first_seen_at or t.last_seen_at < excluded.last_seen_at
         """,
         {
             "agent": batch.agent_id,

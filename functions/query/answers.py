@@ -83,6 +83,57 @@ class Readings(BaseModel):
     next: Next
 
 
+class Covered(BaseModel):
+    """A stretch in which readings follow one another closely enough."""
+
+    from_at: AwareDatetime
+    to_at: AwareDatetime
+
+
+class Reason(BaseModel):
+    """Why there are no readings: of which part of the stretch this is known, and what."""
+
+    reason: Annotated[
+        str,
+        Field(
+            description="gap: told as lost; quarantined: cannot be loaded; in_flight: a batch is not loaded yet; "
+            "missing: a batch never came; unreachable: collectors ran and failed; before_first, after_last: the target "
+            "was not seen before, or since; not_running: nothing is missing, and nothing was read."
+        ),
+    ]
+    detail: str | None
+    from_at: AwareDatetime
+    to_at: AwareDatetime
+
+
+class Uncovered(BaseModel):
+    """A stretch without readings, and why."""
+
+    from_at: AwareDatetime
+    to_at: AwareDatetime
+    reasons: list[Reason]
+
+
+class TargetCoverage(BaseModel):
+    """Covered and uncovered stretches of one target: together they are what was asked for, with no overlap."""
+
+    id: Id
+    name: str
+    covered_share: Annotated[float, Field(ge=0, le=1)]
+    covered: list[Covered]
+    uncovered: list[Uncovered]
+
+
+class Coverage(BaseModel):
+    """What an agent's targets are covered for; readings may be `reach_seconds` apart."""
+
+    agent_id: str
+    from_at: AwareDatetime
+    to_at: AwareDatetime
+    reach_seconds: float
+    targets: list[TargetCoverage]
+
+
 class Health(BaseModel):
     """The store answers."""
 

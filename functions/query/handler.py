@@ -17,8 +17,8 @@ from contracts.metrics import CATALOGUE
 from contracts.version import __version__
 from functions.environment import Environment, read
 from functions.http import HttpApi, ProblemError, answers, problem
-from functions.query import fleet, readings
-from functions.query.answers import Agents, Health, Readings, TargetDetail, Targets, Version
+from functions.query import coverage, fleet, readings
+from functions.query.answers import Agents, Coverage, Health, Readings, TargetDetail, Targets, Version
 from functions.query.asked import AskedError, Instant, Values, ask
 from functions.query.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
 from functions.store import Store
@@ -36,6 +36,10 @@ def _store() -> Store:
 Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before.")]
 TargetId = Annotated[str, Path(pattern=r"^[0-9]{1,19}$", description="Id of a target, as the list of targets has it.")]
+Agent = Annotated[str, Path(max_length=64, pattern=r"^[a-z0-9._-]+$", description="Id of an agent.")]
+Since = Annotated[Instant | None, Query(alias="from", description="From this instant; a day before `to`.")]
+To = Annotated[Instant | None, Query(description="Up to this instant; now. At most 31 days after `from`.")]
+EverySeconds = Annotated[int, Query(ge=1, le=86400, description="Time that is expected between two readings.")]
 Oid = Annotated[int | None, Query(ge=0, le=OID_MAX, description="Only rows of this oid.")]
 From = Annotated[Instant | None, Query(alias="from", description="Rows after this instant; an hour before `until`.")]
 Until = Annotated[Instant | None, Query(description="Rows up to this instant; now. At most 7 days after `from`.")]
@@ -66,6 +70,26 @@ api.exception_handler(fleet.StoreNotReadyError)(_answer_not_ready)
 @api.get("/v1/agents", summary="Agents by id", tags=["operators"], responses=answers(Agents, *_LIST))
 def get_agents(limit: Limit = DEFAULT_ITEMS, cursor: Cursor = None) -> Agents:
     return fleet.agents(_store(), limit, cursor)
+
+
+@api.get(
+    "/v1/agents/<id>/coverage",
+    summary="What an agent's targets are covered for, and why the rest is not",
+    description=(
+        "A target is covered while two readings of it, of any metric, that follow one another are at most "
+        "max(3 x every_seconds, 180) seconds apart. Covered and uncovered stretches together are the time asked for."
+    ),
+    tags=["operators"],
+    responses=answers(Coverage, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def get_coverage(
+    id: Agent, from_: Since = None, to: To = None, every_seconds: EverySeconds = coverage.EVERY_SECONDS
+) -> Coverage:
+    now = datetime.now(UTC)
+    found = coverage.coverage(_store(), id, coverage.ask(from_, to, now), every_seconds, now)
+    if found is None:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no agent {id}")
+    return found
 
 
 @api.get("/v1/targets", summary="Targets by id", tags=["operators"], responses=answers(Targets, *_LIST))

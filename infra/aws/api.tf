@@ -5,6 +5,7 @@ locals {
     "POST /v1/batches"             = { function = "ingest", open = false }
     "GET /v1/config"               = { function = "config", open = false }
     "GET /v1/agents"               = { function = "query", open = false }
+    "GET /v1/agents/{id}/coverage" = { function = "query", open = false }
     "GET /v1/targets"              = { function = "query", open = false }
     "GET /v1/targets/{id}"         = { function = "query", open = false }
     "GET /v1/targets/{id}/metrics" = { function = "query", open = false }

@@ -8,13 +8,18 @@ locals {
   bucket_url = "s3://${aws_s3_bucket.batches.id}"
 
   may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
-  # Without it S3 answers 403 rather than 404 for an object that is not there.
-  may_see_missing  = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.batches.arn] }
+  # For listing; and without it S3 answers 403 rather than 404 for an object that is not there.
+  may_list_batches = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.batches.arn] }
   may_read_batches = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
   may_read_store   = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
   may_read_keys    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
   may_take_messages = {
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
+    resources = [aws_sqs_queue.batches.arn]
+  }
+
+  may_send_messages = {
+    actions   = ["sqs:SendMessage", "sqs:GetQueueAttributes"]
     resources = [aws_sqs_queue.batches.arn]
   }
 
@@ -57,11 +62,25 @@ locals {
       memory     = 2048
       timeout    = local.loader_timeout
       uses_store = true
-      may        = [local.may_take_messages, local.may_read_batches, local.may_see_missing, local.may_read_store]
+      may        = [local.may_take_messages, local.may_read_batches, local.may_list_batches, local.may_read_store]
       environment = {
         PGANALYTICS_BUCKET_URL       = local.bucket_url
         PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
         PGANALYTICS_KEEP_DAYS        = tostring(var.store_keep_days)
+      }
+    }
+    reconcile = {
+      artifact   = "ingest"
+      handler    = "functions.ingest.reconcile.handler"
+      memory     = 512
+      timeout    = 900
+      uses_store = true
+      may        = [local.may_send_messages, local.may_list_batches, local.may_read_store]
+      environment = {
+        PGANALYTICS_BUCKET_URL       = local.bucket_url
+        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_QUEUE_URL        = aws_sqs_queue.batches.id
+        PGANALYTICS_RECONCILE_DAYS   = tostring(var.reconcile_days)
       }
     }
     config = {

@@ -20,3 +20,26 @@ resource "aws_lambda_permission" "partitions" {
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.partitions.arn
 }
+
+# What a lost notification left in the bucket is queued again; a run begins at another agent each time.
+
+resource "aws_cloudwatch_event_rule" "reconcile" {
+  name                = "${var.name}-reconcile"
+  description         = "Queues the batches of the last days that are in the bucket and not in the store."
+  schedule_expression = "rate(1 hour)"
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_event_target" "reconcile" {
+  rule  = aws_cloudwatch_event_rule.reconcile.name
+  arn   = aws_lambda_function.this["reconcile"].arn
+  input = jsonencode({})
+}
+
+resource "aws_lambda_permission" "reconcile" {
+  statement_id  = "reconcile"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["reconcile"].function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.reconcile.arn
+}

@@ -84,6 +84,17 @@ variable "store_keep_days" {
   }
 }
 
+variable "reconcile_days" {
+  description = "Days, today included, over which batches that were never loaded are looked for every hour."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.reconcile_days >= 1 && var.reconcile_days <= 3650 && floor(var.reconcile_days) == var.reconcile_days
+    error_message = "reconcile_days: a whole number from 1 to 3650."
+  }
+}
+
 variable "loader_concurrency" {
   description = "Loaders at the same time; each holds one connection to the store."
   type        = number

@@ -1,74 +1,58 @@
-"""Queues again what is in the bucket and not in the store: what a lost queue or a failed load left behind."""
+"""Queues what was left behind: at the start of the server, when the store may not be there yet, and by the clock."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
-from contracts.objects import PREFIX, parse_key
+from pydantic import Field
+
+from functions.environment import Environment
 from functions.ingest.bucket import Bucket
+from functions.ingest.reconcile import RECONCILE_DAYS, SETTLED, Reconciled, reconcile
 from functions.store import Store
 from infra.standalone.queue import Queue
 
-_CHUNK = 1000
 _MAX_PAUSE_SECONDS = 60.0
-
-# The ledger is found by its primary key; a name that is no batch's can be in quarantine only.
-_UNKNOWN = """
-select u.object_key
-from unnest(%s::text[], %s::text[], %s::uuid[], %s::bigint[]) as u (object_key, agent_id, stream_id, seq)
-where not exists (
-    select from store.ledger l
-    where (l.agent_id, l.stream_id, l.seq) = (u.agent_id, u.stream_id, u.seq) and l.object_key = u.object_key
-)
-and not exists (select from store.quarantine q where q.object_key = u.object_key)
-"""
 
 logger = logging.getLogger(__name__)
 
 
-def reconcile(bucket: Bucket, store: Store, queue: Queue) -> int:
-    """Queue the objects that neither the ledger nor the quarantine knows, and answer how many.
-
-    Raises:
-        StoreUnavailableError: try again later; what was found until then is queued.
-    """
-    queued = 0
-    for keys in _chunks(bucket.keys(PREFIX)):
-        unknown = _unknown(store, keys)
-        if unknown:
-            queue.send(*unknown)
-        queued += len(unknown)
-    return queued
+class LeftBehindEnvironment(Environment):
+    keep_days: int = Field(default=30, ge=1, le=3650)
+    reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
 
 
-def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(keys)
-    while chunk := list(islice(rest, _CHUNK)):
-        yield chunk
+@dataclass(frozen=True)
+class LeftBehind:
+    """What is in the bucket and in no store; each call queues it and says how much it was."""
 
+    bucket: Bucket
+    store: Store
+    queue: Queue
+    settings: LeftBehindEnvironment
 
-def _unknown(store: Store, keys: Sequence[str]) -> list[str]:
-    places = [_place(key) for key in keys]
-    columns = [list(column) for column in zip(*places, strict=True)]
-    with store.transaction() as connection:
-        return [key for (key,) in connection.execute(_UNKNOWN, (list(keys), *columns))]
+    def of_all_days(self) -> Reconciled:
+        # The loader takes what is so many days old to the second, of which one day more has a part.
+        return reconcile(self.bucket, self.store, self._send, self.settings.keep_days + 1)
 
+    def of_the_last_days(self) -> Reconciled:
+        days = min(self.settings.reconcile_days, self.settings.keep_days + 1)
+        return reconcile(self.bucket, self.store, self._send, days, datetime.now(UTC) - SETTLED)
 
-def _place(key: str) -> tuple[str | None, str | None, int | None]:
-    try:
-        parsed = parse_key(key)
-    except ValueError:
-        return None, None, None
-    return parsed.agent_id, str(parsed.stream_id), parsed.seq
+    def _send(self, object_keys: Sequence[str]) -> None:
+        self.queue.send(*object_keys)
 
 
 class Reconciler(threading.Thread):
     """Reconciles once, and tries again until it has succeeded or is told to stop."""
 
-    def __init__(self, once: Callable[[], int], *, done: Callable[[], None], first_pause_seconds: float = 1.0) -> None:
+    def __init__(
+        self, once: Callable[[], Reconciled], *, done: Callable[[], None], first_pause_seconds: float = 1.0
+    ) -> None:
         """`done` is called at the end, in the thread that called `once`: connections belong to their thread."""
         super().__init__(name="reconciler", daemon=True)
         self._once = once
@@ -86,7 +70,7 @@ class Reconciler(threading.Thread):
         pause = self._first_pause
         while not self._stopping.is_set():
             try:
-                queued = self._once()
+                done = self._once()
             except Exception as error:  # noqa: BLE001 - the store's or the bucket's outage, whatever its name
                 logger.warning(
                     "not reconciled, will be tried again", extra={"error": f"{type(error).__name__}: {error}"}
@@ -94,7 +78,7 @@ class Reconciler(threading.Thread):
                 self._stopping.wait(pause)
                 pause = min(_MAX_PAUSE_SECONDS, pause * 2)
             else:
-                logger.info("reconciled", extra={"queued": queued})
+                logger.info("reconciled", extra=asdict(done))
                 return
 
     def stop(self, timeout_seconds: float) -> None:

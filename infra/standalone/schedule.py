@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from functions.ingest.reconcile import Reconciled
 from infra.standalone.events import Event, FunctionContext
 from infra.standalone.queue import Queue
 
 logger = logging.getLogger(__name__)
 
 
-def schedule(maintenance: Callable[[Event, FunctionContext], Any], queue: Queue) -> BackgroundScheduler:
-    """A scheduler, not yet started: partitions at the start and every hour, a word on the queue every 5 minutes."""
+def schedule(
+    maintenance: Callable[[Event, FunctionContext], Any], queue: Queue, reconcile: Callable[[], Reconciled]
+) -> BackgroundScheduler:
+    """A scheduler, not yet started: partitions at the start and every hour, a word on the queue every 5 minutes.
+
+    What was left behind is queued every 10 minutes; at the start the server does that apart.
+    """
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(1)},  # one thread keeps one connection to the store
@@ -27,6 +34,7 @@ def schedule(maintenance: Callable[[Event, FunctionContext], Any], queue: Queue)
         make_partitions, "interval", (maintenance,), id="partitions", hours=1, next_run_time=datetime.now(UTC)
     )
     scheduler.add_job(report, "interval", (queue,), id="report", minutes=5)
+    scheduler.add_job(queue_left_behind, "interval", (reconcile,), id="reconcile", minutes=10)
     return scheduler
 
 
@@ -36,6 +44,17 @@ def make_partitions(maintenance: Callable[[Event, FunctionContext], Any]) -> Non
         maintenance({"task": "partitions"}, FunctionContext("maintenance"))
     except Exception as error:  # noqa: BLE001 - the store's outage, whatever its name
         logger.warning("maintenance failed", extra={"error": f"{type(error).__name__}: {error}"})
+
+
+def queue_left_behind(reconcile: Callable[[], Reconciled]) -> None:
+    """Reconcile; a failure is told and left to the next time."""
+    try:
+        done = reconcile()
+    except Exception as error:  # noqa: BLE001 - the store's or the bucket's outage, whatever its name
+        logger.warning("not reconciled", extra={"error": f"{type(error).__name__}: {error}"})
+        return
+    if done.queued:
+        logger.warning("queued what was left behind", extra=asdict(done))
 
 
 def report(queue: Queue) -> None:

@@ -30,7 +30,7 @@ from functions.store import Store
 from infra.standalone import logs
 from infra.standalone.app import Functions, Gateway
 from infra.standalone.queue import Queue, QueueError
-from infra.standalone.reconcile import Reconciler, reconcile
+from infra.standalone.reconcile import LeftBehind, LeftBehindEnvironment, Reconciler
 from infra.standalone.schedule import schedule
 from infra.standalone.schema import MigrationError, migrate_store
 from infra.standalone.settings import Settings, StartError, listen, private_folder, tls_context
@@ -72,6 +72,7 @@ def _check(settings: Settings) -> None:
         _check_ready_file(settings.ready_file)
     try:
         read(loader.LoaderEnvironment)
+        read(LeftBehindEnvironment)
     except EnvironmentVariableError as error:
         raise StartError(str(error)) from error
 
@@ -121,8 +122,9 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
     http = _http(settings, Gateway(Functions(authorizer.handler, handlers, queue.send), executor), tls)
     worker = Worker(queue, loader.handler)
     store = Store(settings.store_dsn, "pganalytics reconcile")
-    reconciler = Reconciler(lambda: reconcile(open_bucket(settings.bucket_url), store, queue), done=store.close)
-    scheduler = schedule(maintenance.handler, queue)
+    left_behind = LeftBehind(open_bucket(settings.bucket_url), store, queue, read(LeftBehindEnvironment))
+    reconciler = Reconciler(left_behind.of_all_days, done=store.close)
+    scheduler = schedule(maintenance.handler, queue, left_behind.of_the_last_days)
     with _signals(http):
         worker.start()
         reconciler.start()

@@ -91,3 +91,42 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(running: Serving, toke
     done = command("agents", "--server", running.url.replace("http:", "https:"), "--token-file", token_file)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "cannot be reached" in done.stderr
+
+
+def test_coverage_as_a_table_and_as_json(running: Serving, token_file: Path) -> None:
+    arguments = ("agents", "coverage", "db-1", "--server", running.url, "--token-file", token_file)
+    table = command(*arguments)
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "host: 0.00% covered" in table.stdout
+    assert "before_first" in table.stdout
+    assert "after_last" in table.stdout
+    asked = json.loads(
+        command(*arguments, "--json", "--from", "2026-03-29", "--to", "2026-03-29T03:30:00+02:00").stdout
+    )
+    assert (asked["from_at"], asked["to_at"]) == ("2026-03-29T00:00:00Z", "2026-03-29T01:30:00Z")
+    assert [target["name"] for target in asked["targets"]] == ["host"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "names"),
+    [
+        (("db-1", "--from", "2026-03-29T02:30:00"), 2, "--from 2026-03-29T02:30:00: an instant with its zone"),
+        (("db-1", "--to", "soon"), 2, "--to soon: an instant with its zone"),
+        (("db-1", "--from", "2026-01-01", "--to", "2026-03-01"), 1, "more than 31 days apart"),
+        (("db-9",), 1, "there is no agent db-9"),
+        (("../targets",), 1, "answered 4"),
+    ],
+)
+def test_coverage_that_cannot_be_told(
+    running: Serving, token_file: Path, arguments: tuple[str, ...], code: int, names: str
+) -> None:
+    done = command("agents", "coverage", *arguments, "--server", running.url, "--token-file", token_file)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert names in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_options_before_the_command_are_not_lost_in_silence() -> None:
+    done = command("agents", "--server", "http://127.0.0.1:1", "coverage", "db-1", PGANALYTICS_TOKEN="t")
+    assert done.returncode == 2
+    assert "options come after the command" in done.stderr

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.batch import Batch
 from contracts.codec import decode, encode, sha256
 from contracts.limits import INSTANT_MAX
-from contracts.objects import PREFIX, BatchKey, agent_prefix, key_of, parse_key
+from contracts.objects import PREFIX, BatchKey, agent_of, agent_prefix, day_of, key_of, parse_key
 from tests.contracts import examples
 from tests.contracts.strategies import batches, names, seqs, stream_ids
 
@@ -39,6 +39,24 @@ def test_every_batch_has_a_key_under_its_agents_prefix(batch: Batch) -> None:
     key = key_of(batch, sha256(encode(batch)))
     assert str(key).startswith(agent_prefix(batch.agent_id))
     assert parse_key(str(key)) == key
+
+
+@given(keys)
+@settings(max_examples=100, deadline=None)
+def test_the_folders_of_a_key_say_its_agent_and_its_day(key: BatchKey) -> None:
+    folder = str(key).rpartition("/")[0] + "/"
+    assert str(day_of(folder)) == key.day
+    assert agent_of(agent_prefix(key.agent_id)) == key.agent_id
+
+
+@pytest.mark.parametrize("prefix", ["", PREFIX, "batches/v1/agent=/", "batches/v1/agent=A/", "batches/v1/agent=a"])
+def test_what_is_no_agents_is_told(prefix: str) -> None:
+    assert agent_of(prefix) is None
+
+
+@pytest.mark.parametrize("day", ["2026-02-30", "2026-1-1", "", "2026-01-01/more"])
+def test_what_is_no_days_is_told(day: str) -> None:
+    assert day_of(f"{agent_prefix('a')}dt={day}/") is None
 
 
 def test_a_key_says_agent_day_stream_place_and_content() -> None:

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from functions.authorizer import handler as authorizer
 from functions.config import handler as config
-from functions.ingest import door, loader
+from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
 from functions.query import handler as query
 from functions.store import Connection, Store
@@ -50,11 +50,12 @@ def deployed(monkeypatch: pytest.MonkeyPatch, store_dsn: str, bucket_folder: Pat
 def _nothing_cached() -> Iterator[None]:
     yield
     stores: list[Callable[[], Store]] = [config._store, query._store, loader._store, maintenance._store]
+    stores.append(reconcile._store)
     for opened in stores:
         if _caches(opened).cache_info().currsize:
             opened().close()
     caches = [door._bucket, loader._bucket, loader._environment, maintenance._environment, authorizer._environment]
-    caches += [authorizer._secret_keys]
+    caches += [authorizer._secret_keys, reconcile._environment, reconcile._bucket]
     for cached in (*stores, *caches):
         _caches(cached).cache_clear()
 

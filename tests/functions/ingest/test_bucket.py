@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -51,19 +52,44 @@ def test_a_missing_object_is_named(bucket: Bucket) -> None:
         bucket.read(KEYS[0], 100)
 
 
-def test_keys_come_in_order_and_by_prefix(bucket: Bucket) -> None:
-    for key in reversed(KEYS):
+def test_objects_come_in_order_and_by_prefix(bucket: Bucket) -> None:
+    others = ["batches/v1/agent=a.b/dt=2026-01-01/one.json.gz", "batches/v1/agent=ab/dt=2026-01-01/one.json.gz"]
+    for key in (*reversed(KEYS), *others):
         bucket.create(key, b"x")
-    assert list(bucket.keys("batches/v1/agent=a/")) == KEYS
-    assert list(bucket.keys("batches/v1/agent=b/")) == []
+    assert [each.key for each in bucket.objects("batches/v1/agent=a/")] == KEYS
+    # In the order of their bytes, a slash after a full stop.
+    assert [each.key for each in bucket.objects("batches/v1/")] == [others[0], *KEYS, others[1]]
+    assert [each.key for each in bucket.objects("batches/v1/agent=a/dt=2026-01-02/on")] == KEYS[1:]
+    assert list(bucket.objects("batches/v1/agent=b/")) == []
+
+
+def test_a_listing_says_when_an_object_was_made(bucket: Bucket) -> None:
+    before = datetime.now(UTC)
+    bucket.create(KEYS[0], b"x")
+    (listed,) = bucket.objects(KEYS[0])
+    # S3 says whole seconds, and file systems have clocks of their own.
+    assert before - timedelta(seconds=2) < listed.made_at < datetime.now(UTC) + timedelta(seconds=2)
+
+
+def test_prefixes_are_what_a_folder_has_of_folders(bucket: Bucket) -> None:
+    for key in (*KEYS, "batches/v1/agent=b/dt=2026-01-01/one.json.gz", "batches/v1/strange"):
+        bucket.create(key, b"x")
+    assert list(bucket.prefixes("batches/v1/")) == ["batches/v1/agent=a/", "batches/v1/agent=b/"]
+    assert list(bucket.prefixes("batches/v1/agent=a/")) == [f"batches/v1/agent=a/dt=2026-01-0{day}/" for day in (1, 2)]
+    assert list(bucket.prefixes("batches/v1/agent=c/")) == []
 
 
 def test_a_bucket_that_is_not_there_is_to_be_tried_again(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BucketUnavailableError, match="Not a directory"):
         DirectoryBucket(tmp_path / "file").create(KEYS[0], b"x")
+    for listing in (DirectoryBucket(tmp_path / "none").objects, DirectoryBucket(tmp_path / "none").prefixes):
+        with pytest.raises(BucketUnavailableError, match="No such file"):
+            list(listing("batches/v1/"))
     with mock_aws(), pytest.raises(BucketUnavailableError, match="NoSuchBucket"):
         S3Bucket("batches", boto3.client("s3", region_name="us-east-1")).create(KEYS[0], b"x")
+    with mock_aws(), pytest.raises(BucketUnavailableError, match="NoSuchBucket"):
+        list(S3Bucket("batches", boto3.client("s3", region_name="us-east-1")).prefixes("batches/v1/"))
 
 
 def test_a_key_never_leads_out_of_the_folder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def _bucket(monkeypatch: pytest.MonkeyPatch, bucket_folder: Path) -> None:
 
 
 def _stored(folder: Path) -> list[str]:
-    return list(DirectoryBucket(folder).keys(""))
+    return [each.key for each in DirectoryBucket(folder).objects("")]
 
 
 def _refused(event: dict[str, Any], folder: Path) -> tuple[int, str]:

@@ -219,6 +219,7 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
         "authorizer": read_secret,
         "ingest": logs | {"s3:PutObject"},
         "loader": read_secret | take | {"s3:GetObject", "s3:ListBucket"},
+        "reconcile": read_secret | {"sqs:SendMessage", "sqs:GetQueueAttributes", "s3:ListBucket"},
         "config": read_secret,
         "query": read_secret,
         "maintenance": read_secret,
@@ -248,6 +249,14 @@ def test_partitions_are_made_by_the_clock(account: Account) -> None:
     (target,) = account.client("events").list_targets_by_rule(Rule="pganalytics-partitions")["Targets"]
     assert json.loads(target["Input"]) == {"task": "partitions"}
     assert target["Arn"].endswith(":function:pganalytics-maintenance")
+
+
+def test_what_was_left_behind_is_queued_by_the_clock(account: Account) -> None:
+    (target,) = account.client("events").list_targets_by_rule(Rule="pganalytics-reconcile")["Targets"]
+    assert json.loads(target["Input"]) == {}
+    assert target["Arn"].endswith(":function:pganalytics-reconcile")
+    variables = account.client("lambda").get_function_configuration(FunctionName="pganalytics-reconcile")
+    assert variables["Environment"]["Variables"]["PGANALYTICS_QUEUE_URL"] == account.made["queue_url"]
 
 
 def test_secrets_stand_empty_until_an_operator_fills_them(account: Account) -> None:

@@ -23,7 +23,7 @@ def _named(function: Function) -> str:
 
 def test_every_artifact_is_used_and_can_be_built() -> None:
     assert {function.artifact for function in ALL} == set(FUNCTIONS)
-    assert len(ALL) == 6
+    assert len(ALL) == 7
 
 
 @pytest.mark.parametrize("function", ALL, ids=_named)
@@ -92,6 +92,14 @@ def test_the_bucket_tells_of_batches() -> None:
 
 def test_the_schedule_asks_for_a_task_that_there_is() -> None:
     assert f'jsonencode({{ task = "{PARTITIONS}" }})' in blocks('resource "aws_cloudwatch_event_target"')["partitions"]
+
+
+def test_the_reconciler_sends_to_the_queue_that_the_loader_takes_from() -> None:
+    (reconcile,) = (function for function in ALL if function.name == "reconcile")
+    assert reconcile.may == {"may_send_messages", "may_list_batches", "may_read_store"}
+    assert re.search(r"PGANALYTICS_QUEUE_URL += aws_sqs_queue.batches.id\b", text())
+    (source,) = re.findall(r"event_source_arn += (\S+)", text())
+    assert source == "aws_sqs_queue.batches.arn"
 
 
 def test_no_secret_has_a_value_here() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from functions.ingest.reconcile import Reconciled
 from infra.standalone.events import Event
 from infra.standalone.queue import Queue
-from infra.standalone.schedule import make_partitions, report, schedule
+from infra.standalone.schedule import make_partitions, queue_left_behind, report, schedule
 
 
 @pytest.fixture
@@ -32,12 +33,13 @@ def test_partitions_are_made_at_the_start_and_every_hour(queue: Queue) -> None:
         called.set()
         return {}
 
-    scheduler = schedule(maintenance, queue)
+    scheduler = schedule(maintenance, queue, Reconciled)
     scheduler.start()
     try:
         assert called.wait(10)
         assert events == [{"task": "partitions"}]
         assert scheduler.get_job("partitions").trigger.interval == timedelta(hours=1)
+        assert scheduler.get_job("reconcile").trigger.interval == timedelta(minutes=10)
     finally:
         scheduler.shutdown()
 
@@ -50,6 +52,18 @@ def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> N
     (record,) = caplog.records
     assert (record.levelname, record.__dict__["error"]) == ("WARNING", "ConnectionError: the store is away")
     assert record.exc_info is None
+
+
+def test_what_was_left_behind_is_told_and_so_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    def away() -> Reconciled:
+        raise ConnectionError("the store is away")
+
+    queue_left_behind(Reconciled)
+    assert not caplog.records
+    queue_left_behind(lambda: Reconciled(checked=9, queued=2))
+    queue_left_behind(away)
+    found, failed = caplog.records
+    assert (found.__dict__["queued"], failed.__dict__["error"]) == (2, "ConnectionError: the store is away")
 
 
 def test_the_queue_is_told_of_only_when_something_waits(queue: Queue, caplog: pytest.LogCaptureFixture) -> None:
