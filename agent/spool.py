@@ -9,7 +9,6 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import re
@@ -191,13 +190,11 @@ class Spool:
         with self._lock:
             entry.path.unlink(missing_ok=True)
 
-    def reject(self, entry: Entry, answer: Mapping[str, object]) -> None:
-        """The server will never take it: set it aside with the server's answer beside it, and tell of the gap."""
+    def put_aside(self, entry: Entry, reason: GapReason, detail: str, status: int | None = None) -> None:
+        """It will never be taken: set it aside with the reason, and the server's answer, and tell of the gap."""
         with self._lock:
-            beside = self._aside.folder / entry.path.with_suffix(".answer.json").name
-            write(beside, json.dumps(answer, indent=2).encode())
-            gap = _gap(GapReason.REJECTED, [entry], str(answer.get("detail", ""))[:900])
-            self.lost(gap)
+            self._aside.explain(entry.path, reason, detail, status)
+            self.lost(_gap(reason, [entry], detail[:900]))
             self._aside.take(entry.path)
 
     def _apart(self, seq: int) -> Path:
@@ -254,8 +251,10 @@ class Spool:
     def _set_aside_strangers(self) -> tuple[Gap, ...]:
         # Batches without a state belong to a stream whose places are not known any more.
         strangers = [entry for path in self._directory.glob("*.json.gz") if (entry := _entry(path))]
-        self._aside.take(*(stranger.path for stranger in strangers))
         detail = "the spool's state was lost, and with it the stream"
+        for stranger in strangers:
+            self._aside.explain(stranger.path, GapReason.CORRUPT, detail)
+        self._aside.take(*(stranger.path for stranger in strangers))
         return (_gap(GapReason.CORRUPT, strangers, detail),) if strangers else ()
 
     def _save(self, state: _State) -> None:

@@ -233,7 +233,7 @@ def test_room_that_cannot_be_made_is_a_spool_error(opened: Opened, monkeypatch: 
 def test_nobody_else_may_read_the_spool(opened: Opened, tmp_path: Path) -> None:
     spool = opened()
     put(spool)
-    spool.reject(put(spool), {"status": 422, "detail": "no"})
+    spool.put_aside(put(spool), GapReason.REJECTED, "no", 422)
     for path in [tmp_path / "spool", *(tmp_path / "spool").rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -271,12 +271,12 @@ def test_a_new_spool_tells_of_no_loss(opened: Opened) -> None:
 def test_a_rejected_batch_lies_aside_with_the_answer_and_is_told(opened: Opened, tmp_path: Path) -> None:
     spool = opened()
     entry = put(spool, b"refused")
-    spool.reject(entry, {"status": 422, "detail": "frames: no"})
+    spool.put_aside(entry, GapReason.REJECTED, "frames: no", 422)
     assert spool.entries() == []
     aside = tmp_path / "spool" / "rejected"
     assert (aside / entry.path.name).read_bytes() == b"refused"
     (answer,) = aside.glob("*.answer.json")
-    assert json.loads(answer.read_bytes()) == {"status": 422, "detail": "frames: no"}
+    assert json.loads(answer.read_bytes()) == {"reason": "rejected", "status": 422, "detail": "frames: no"}
     (gap,) = told_by_next(spool)
     assert (gap.reason, gap.batches, gap.detail) == (GapReason.REJECTED, 1, "frames: no")
 
@@ -284,7 +284,7 @@ def test_a_rejected_batch_lies_aside_with_the_answer_and_is_told(opened: Opened,
 def test_what_lies_aside_is_bounded_as_the_spool_is(opened: Opened, tmp_path: Path) -> None:
     spool = opened(max_bytes=10_000)
     for number in range(30):
-        spool.reject(put(spool, b"%d" % number * 400), {"status": 422, "detail": "no"})
+        spool.put_aside(put(spool, b"%d" % number * 400), GapReason.REJECTED, "no", 422)
     files = list((tmp_path / "spool").rglob("*"))
     assert sum(file.stat().st_size for file in files if file.is_file()) < 12_000
     assert any(file.read_bytes().startswith(b"2929") for file in files if file.is_file())
