@@ -193,7 +193,10 @@ class Spool:
     def put_aside(self, entry: Entry, reason: GapReason, detail: str, status: int | None = None) -> None:
         """It will never be taken: set it aside with the reason, and the server's answer, and tell of the gap."""
         with self._lock:
-            self._aside.explain(entry.path, reason, detail, status)
+            try:
+                self._aside.explain(entry.path, reason, detail, status)
+            except OSError as error:  # the gap has the reason, too
+                log.warning("%s is set aside without its reason beside it: %s", entry.path.name, error.strerror)
             self.lost(_gap(reason, [entry], detail[:900]))
             self._aside.take(entry.path)
 

@@ -43,7 +43,7 @@ class S3Transport:
         logging.getLogger("botocore.auth").setLevel(logging.INFO)
         config = Config(signature_version="s3v4", s3={"addressing_style": "path" if settings.endpoint_url else "auto"})
         try:
-            self._client = boto3.client(
+            self._client = boto3.Session().client(
                 "s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
             )
         except (BotoCoreError, ValueError) as error:  # a profile that is not there, say
