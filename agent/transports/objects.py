@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import urllib3
@@ -14,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from agent.settings import in_the_clear
 from agent.transports.connection import USER_AGENT, Skew, pool, retry_after
-from agent.transports.outcome import Delivered, Later, Outcome, Rejected
+from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Upload
 
 _CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 
@@ -43,6 +44,14 @@ class Signed:
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
+
+
+@runtime_checkable
+class Signer(Protocol):
+    """Gives the address for one batch, or says what keeps it from being given."""
+
+    def sign(self, upload: Upload) -> Signed | Rejected | Later:
+        """Nothing is made in the bucket by this."""
 
 
 class Objects:
