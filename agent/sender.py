@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.spool import Entry, Spool
+from agent.spool import Spool
+from agent.spooled import Entry
 from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Transport, Upload
 from contracts.batch import GapReason
 from contracts.codec import BatchError, BatchTooLargeError, inflate

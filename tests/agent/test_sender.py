@@ -15,7 +15,8 @@ from agent import sender as module
 from agent.assemble import Assembler
 from agent.outbox import Outbox
 from agent.sender import Sender
-from agent.spool import Entry, Spool
+from agent.spool import Spool
+from agent.spooled import Entry
 from agent.transports.http import ServerClient
 from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Upload
 from contracts.batch import Clock, Config, Gap, GapReason

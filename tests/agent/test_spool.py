@@ -16,7 +16,8 @@ from uuid import UUID
 import pytest
 
 from agent import spool as module
-from agent.spool import Entry, Spool, SpoolError
+from agent.spool import Spool, SpoolError
+from agent.spooled import Entry
 from contracts.batch import Gap, GapReason
 
 ROOT = Path(__file__).parents[2]
