@@ -104,6 +104,9 @@ class Assembler:
             )
             for gap in contents.gaps:
                 self._spool.lost(gap)
+            # The logs still have it. What cannot be encoded, though, would be as bad the next time.
+            if isinstance(error, SpoolError):
+                self._outbox.lose_logs()
             self._on_loss()
         else:
             if told:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from agent.assemble import Assembler, Batcher
@@ -33,10 +34,12 @@ log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def targets(settings: Settings, changes: Changes, outbox: Outbox, marks: dict[str, str]) -> list[Target]:
-    """What these settings say to watch; `marks` say how far each target's log was read."""
+def targets(
+    settings: Settings, changes: Changes, outbox: Outbox, marks: Callable[[], Mapping[str, str]]
+) -> list[Target]:
+    """What these settings say to watch; `marks` answers how far each target's log was read and stored."""
     watched: list[Target] = [HostTarget(outbox)] if settings.host.enabled else []
-    watched += [ServerTarget(target, changes, outbox, marks.get(target.name)) for target in settings.targets]
+    watched += [ServerTarget(target, changes, outbox, marks) for target in settings.targets]
     return watched
 
 
@@ -59,7 +62,7 @@ class Agent:
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
         )
         self._sender = Sender(self._spool, transport, self._changes.forget)
-        watched = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
+        watched = targets(settings, self._changes, self._outbox, lambda: self._spool.marks)
         delivery = Delivery(self._spool, self._sender, lambda: transport.skew_us)
         figures = health(self._outbox, watched, delivery)
         self._targets = [*watched, AgentTarget(self._outbox, figures)]
@@ -122,7 +125,7 @@ class Agent:
 def once(settings: Settings, document: Document) -> Batch:
     """One execution of every collector that the document has on, as the batch that would be sent."""
     outbox = Outbox()
-    watched = targets(settings, Changes(), outbox, {})
+    watched = targets(settings, Changes(), outbox, dict)
     watched.append(AgentTarget(outbox, health(outbox, watched)))
     try:
         for target in watched:

@@ -199,3 +199,33 @@ def test_a_batch_is_closed_early_when_there_is_enough_for_one(
     batcher.stop()
     assert not batcher.is_alive()
     assert [one.target for batch in spooled(spool) for one in batch.runs] == ["main", "last"]
+
+
+def test_after_a_loss_what_was_read_of_logs_behind_it_goes_too_as_it_is_read_again(
+    assembler: Assembler, outbox: Outbox, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def followed(message: str) -> Frame:
+        columns = {"file_id": ["f"], "position": [1], "logged_at": [now()], "severity": ["LOG"], "message": [message]}
+        return Frame.model_construct(metric="log_event", target="main", collected_at=now(), columns=columns)  # type: ignore[arg-type]
+
+    before = outbox.losses
+    outbox.put(run(), followed("lost"), ("main", "1"), before)
+    taken = outbox.take()
+    outbox.put(run(), followed("behind it"), ("main", "2"), before)
+    outbox.put(run(), frame(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.spool.write", full)
+        assembler._put(taken)
+    outbox.put(run(), followed("read meanwhile"), ("main", "3"), before)
+    assert outbox.losses == before + 1
+    assembler.close_batch()
+    (batch,) = spooled(spool)
+    assert [each.metric for each in batch.frames] == ["database"]
+    assert len(batch.runs) == 3
+    assert spool.marks == {}
+    outbox.put(run(), frame(1), ("main", "again"), outbox.losses)
+    assembler.close_batch()
+    assert spool.marks == {"main": "again"}

@@ -19,6 +19,7 @@ from agent import spool as module
 from agent.spool import Spool, SpoolError
 from agent.spooled import Entry
 from contracts.batch import Gap, GapReason
+from tests.agent.disk import fill, tiny_disk
 
 ROOT = Path(__file__).parents[2]
 HOUR_US = 3_600_000_000
@@ -158,33 +159,32 @@ def test_losses_of_one_kind_without_a_batch_between_them_are_one_gap(opened: Ope
     )
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a disk: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+def test_a_full_disk_costs_the_batch_and_nothing_else(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", "128k") as disk:
+        spool = Spool(disk / "spool", 10**9, 3600)
+        put(spool, b"kept", mark="kept")
+        with pytest.raises(SpoolError, match=r"spool.*No space left on device"):
+            put(spool, os.urandom(256_000), mark="lost")
+        assert spool.marks == {"db": "kept"}
+        spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=1))
+        (gap,) = told_by_next(spool)
+        assert gap.reason is GapReason.DISK_FULL
+        assert [(entry.seq, entry.path.read_bytes()) for entry in spool.entries()] == [(0, b"kept"), (1, b"1")]
+        assert not list((disk / "spool").glob("*.part"))
+        spool.close()
 
 
-def test_a_full_disk_costs_the_batch_and_nothing_else(tiny_disk: Path) -> None:
-    spool = Spool(tiny_disk / "spool", 10**9, 3600)
-    put(spool, b"kept", mark="kept")
-    with pytest.raises(SpoolError, match=r"spool.*No space left on device"):
-        put(spool, os.urandom(256_000), mark="lost")
-    assert spool.marks == {"db": "kept"}
-    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=1))
-    (gap,) = told_by_next(spool)
-    assert gap.reason is GapReason.DISK_FULL
-    assert [(entry.seq, entry.path.read_bytes()) for entry in spool.entries()] == [(0, b"kept"), (1, b"1")]
-    assert not list((tiny_disk / "spool").glob("*.part"))
-    spool.close()
+def test_on_a_full_disk_what_cannot_be_sent_still_makes_way(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", "128k") as disk:
+        spool = Spool(disk / "spool", 10**9, 3600)
+        bad = put(spool)
+        put(spool)
+        fill(disk / "ballast")
+        spool.put_aside(bad, GapReason.CORRUPT, "not gzip")
+        assert [entry.seq for entry in spool.entries()] == [1]
+        (disk / "ballast").unlink()
+        assert [gap.reason for gap in told_by_next(spool)] == [GapReason.CORRUPT]
+        spool.close()
 
 
 @pytest.mark.parametrize("step", ["write", "sync", "rename"])
