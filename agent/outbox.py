@@ -27,6 +27,15 @@ class Contents:
     def empty(self) -> bool:
         return not (self.frames or self.runs or self.gaps)
 
+    def without_logs(self) -> Contents:
+        """The same, but for what was read of logs, and how far."""
+        return Contents(tuple(frame for frame in self.frames if not _of_a_log(frame)), self.runs, self.gaps)
+
+    @property
+    def logs(self) -> tuple[Frame, ...]:
+        """The frames that were read of logs."""
+        return tuple(frame for frame in self.frames if _of_a_log(frame))
+
 
 class Outbox:
     """Filled by many threads, emptied by one."""
@@ -53,7 +62,7 @@ class Outbox:
         """What was read of logs is lost: what came after it goes, too, as it will be read again."""
         with self._lock:
             self._losses += 1
-            self._frames = [frame for frame in self._frames if frame.metric != LOG_EVENT.name]
+            self._frames = [frame for frame in self._frames if not _of_a_log(frame)]
             self._rows = sum(frame.rows + frame.gone_rows for frame in self._frames)
             self._marks = {}
 
@@ -94,3 +103,7 @@ class Outbox:
             self._frames, self._runs, self._gaps, self._marks, self._rows = [], [], [], {}, 0
             self.due.clear()
             return contents
+
+
+def _of_a_log(frame: Frame) -> bool:
+    return frame.metric == LOG_EVENT.name
