@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import threading
@@ -77,6 +78,10 @@ class Sender(threading.Thread):
             data = entry.path.read_bytes()
         except FileNotFoundError:
             return 0  # dropped meanwhile to make room, which its gap tells
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return self._set_aside(entry, GapReason.CORRUPT, f"the disk cannot read it: {error.strerror}")
         try:
             inflate(data)
         except BatchTooLargeError as error:

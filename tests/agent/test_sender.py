@@ -217,6 +217,26 @@ def test_what_the_disk_did_not_keep_is_set_aside_and_told_and_the_next_one_goes_
     again.close()
 
 
+def test_what_the_disk_cannot_read_holds_nothing_up(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = put(spool, b"on a bad sector")
+    put(spool, b"good")
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path == bad.path:
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    transport = Script()
+    sender = Sender(spool, transport, lambda: None)
+    sender.start()
+    until(lambda: not spool.entries())
+    sender.stop()
+    assert transport.sent == [b"good"]
+    assert [gap.reason for gap in spool._state.gaps] == [GapReason.CORRUPT]
+
+
 def test_what_no_server_would_take_is_not_sent(spool: Spool) -> None:
     large = spool.put(lambda *_: b"x" * (MAX_COMPRESSED_BYTES + 1), time.time_ns() // 1000, {})
     transport = Script()

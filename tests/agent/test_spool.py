@@ -102,6 +102,33 @@ def test_no_crash_loses_a_promised_batch_or_uses_a_place_twice(tmp_path: Path, h
     assert how[0] == "random" or int(done.stdout) >= 40
 
 
+def test_nothing_gets_its_name_before_it_is_on_the_disk(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = opened()
+    steps: list[tuple[str, ...]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        steps.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        steps.append(("rename", path.name, target.name))
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced)
+        patch.setattr(Path, "rename", renamed)
+        entry = put(spool)
+    assert steps == [
+        ("fsync", "000000000000.part"),
+        ("fsync", "stream.json.new"),
+        ("rename", "stream.json.new", "stream.json"),
+        ("fsync", "spool"),
+        ("rename", "000000000000.part", entry.path.name),
+        ("fsync", "spool"),
+    ]
+
+
 def test_the_oldest_make_room_and_the_next_batch_tells_of_them(opened: Opened) -> None:
     spool = opened(max_bytes=1000)
     times = [now() + number for number in range(5)]

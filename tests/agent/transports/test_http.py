@@ -84,14 +84,15 @@ def test_any_other_answer_means_later(client: ServerClient, open_door: Door, ans
     assert outcome.after_seconds is None
 
 
+@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("7", 7.0), ("0", 0.0), ("999999", 3600.0), ("9" * 400, 3600.0), ("soon", None), ("-1", None), ("", None)],
 )
 def test_the_server_says_when_to_come_again(
-    client: ServerClient, open_door: Door, value: str, seconds: float | None
+    client: ServerClient, open_door: Door, value: str, seconds: float | None, status: int
 ) -> None:
-    open_door.answer = lambda _: Answer(503, {"Retry-After": value})
+    open_door.answer = lambda _: Answer(status, {"Retry-After": value})
     outcome = client.send(BATCH)
     assert isinstance(outcome, Later)
     assert outcome.after_seconds == seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from contracts.objects import key_of
 from contracts.uploads import put_headers
 from tests.agent.authority import Authority
 from tests.agent.door import Answer, Door, door
+from tests.agent.program import ROOT
 
 SECRET = "a-secret-key-that-nobody-may-see"
 SESSION = "a-session-that-nobody-may-see"
@@ -149,3 +151,8 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     settings = Settings(agent_id="db-1", upload=UploadSettings(transport="s3", bucket="batches"))
     with pytest.raises(SettingsError, match=r'"s3" needs boto3.*pganalytics\[agent,agent-s3\]'):
         chosen(settings, None)
+
+
+def test_an_agent_that_does_not_use_it_does_not_load_boto3() -> None:
+    code = "import sys, agent.main; sys.exit('boto3' in sys.modules or 'botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
