@@ -31,6 +31,9 @@ from contracts.metrics import Scope
 #: The oldest server that is watched.
 _OLDEST_MAJOR = 14
 
+#: Where the problem itself says how to mend it.
+_OTHERWISE = "or choose another upload.transport"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -84,15 +87,14 @@ def _upload(settings: Settings) -> Iterator[Finding]:
     try:
         way = chosen(settings, ServerClient(settings.server) if settings.server else None)
     except SettingsError as error:
-        yield Finding("upload", str(error), "see docs/how-to/choose-a-transport.md", essential=True)
+        yield Finding("upload", str(error), _OTHERWISE, essential=True)
         return
     if isinstance(way, Signer):
         # As far as can be seen without an object that nobody needs.
         signed = way.sign(Upload(bytes(1), UUID(int=0), 0, time.time_ns() // 1000))
         if not isinstance(signed, Signed):
             problem = signed.reason if isinstance(signed, Later) else signed.detail
-            mend = "or choose another upload.transport"
-            yield Finding("upload.transport", problem, mend, essential=True)
+            yield Finding("upload.transport", problem, _OTHERWISE, essential=True)
 
 
 def _server(settings: ServerSettings) -> Iterator[Finding]:

@@ -20,8 +20,9 @@ class SettingsError(Exception):
 
 
 def in_the_clear(url: str) -> bool:
-    """Whether what is sent there could be read on the way."""
+    """Whether what is sent there could be read on the way. Raises ValueError where the URL is none."""
     parts = urlsplit(url)
+    _ = parts.port  # a ValueError if it is none
     return parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
 
 
@@ -42,13 +43,12 @@ class ServerSettings(_Section):
     @model_validator(mode="after")
     def _no_token_in_the_clear(self) -> ServerSettings:
         try:
-            parts = urlsplit(self.url)
-            _ = parts.port
+            parts, clear = urlsplit(self.url), in_the_clear(self.url)
         except ValueError as error:
             raise ValueError(f"url: {error}") from None
         if parts.username is not None or parts.password is not None:
             raise ValueError("url: no user and no password belong here; the token comes from token_file")
-        if in_the_clear(self.url):
+        if clear:
             raise ValueError("url: http:// would send the token in the clear; use https://")
         return self
 
@@ -67,6 +67,13 @@ class UploadSettings(_Section):
     ca_file: Path | None = None
     """Certificates (PEM) that the bucket's must come from, unless by `http`; null: those of the system."""
 
+    @field_validator("endpoint_url")
+    @classmethod
+    def _not_in_the_clear(cls, url: str | None) -> str | None:
+        if url is not None and in_the_clear(url):
+            raise ValueError("http:// would send batches in the clear; use https://")
+        return url
+
     @model_validator(mode="after")
     def _what_belongs_to_the_transport(self) -> UploadSettings:
         if self.transport == "s3" and self.bucket is None:
@@ -76,8 +83,6 @@ class UploadSettings(_Section):
                 raise ValueError(f'{name}: belongs to transport = "s3"; it is "{self.transport}"')
         if self.transport == "http" and self.ca_file is not None:
             raise ValueError('ca_file: transport = "http" goes to the server; set server.ca_file')
-        if self.endpoint_url is not None and in_the_clear(self.endpoint_url):
-            raise ValueError("endpoint_url: http:// would send batches in the clear; use https://")
         return self
 
 

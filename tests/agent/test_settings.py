@@ -84,7 +84,15 @@ WRONG = {
     ),
     "batches in the clear": (
         'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "http://s3.example"',
-        "upload: endpoint_url: http:// would send batches in the clear; use https://",
+        "upload.endpoint_url: http:// would send batches in the clear; use https://",
+    ),
+    "an address without an end": (
+        'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "https://[::1"',
+        "upload.endpoint_url: Invalid IPv6 URL",
+    ),
+    "an address with a port that is none": (
+        'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "https://s3.example:port"',
+        "upload.endpoint_url: Port could not be cast",
     ),
     "credentials in an address": (
         f'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "b-1"\nendpoint_url = "https://k:{SECRET}@s3.example"',
