@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
+
+from agent.durable import write
+from contracts.batch import GapReason
+
+#: Takes the place of `.gz` in the name of what stands beside a batch.
+ANSWER = ".answer.json"
 
 #: The part of the spool's bytes that it may take.
 _PART = 10
@@ -21,6 +28,12 @@ class Aside:
     def batches(self) -> int:
         """How many there are, without the answers beside them."""
         return sum(1 for _ in self.folder.glob("*.json.gz"))
+
+    def explain(self, path: Path, reason: GapReason, detail: str, status: int | None = None) -> None:
+        """Write down why what comes here is not sent, and the status that the server answered with, if it did."""
+        answered = {} if status is None else {"status": status}
+        why = {"reason": str(reason), **answered, "detail": detail}
+        write(self.folder / path.with_suffix(ANSWER).name, json.dumps(why, indent=2).encode())
 
     def take(self, *paths: Path) -> None:
         """Move these here, and throw away what is too much or too old then."""

@@ -62,7 +62,8 @@ class Assembler:
             gaps=contents.gaps,
         )
 
-    def _put(self, contents: Contents) -> None:
+    def _put(self, contents: Contents) -> bool:
+        """Whether all of it is stored."""
         closed_at = time.time_ns() // 1000
         told: tuple[Gap, ...] = ()
 
@@ -82,10 +83,9 @@ class Assembler:
         try:
             self._spool.put(make, closed_at, contents.marks)
         except _TooLargeError:
-            frames, runs = len(contents.frames) // 2, len(contents.runs) // 2
-            # The first half goes without marks: the logs are read that far only with the second.
-            self._put(Contents(contents.frames[:frames], contents.runs[:runs], contents.gaps))
-            self._put(Contents(contents.frames[frames:], contents.runs[runs:], (), contents.marks))
+            first, second = _parts(contents)
+            stored = self._put(first)
+            return self._put(second if stored else second.without_logs()) and stored
         except Exception as error:  # whatever it is: the loss is told, and the next batch has its turn
             if isinstance(error, SpoolError):
                 log.error("what was collected is lost: %s", error)
@@ -104,10 +104,29 @@ class Assembler:
             )
             for gap in contents.gaps:
                 self._spool.lost(gap)
+            # The logs still have it. What cannot be encoded, though, would be as bad the next time.
+            if isinstance(error, SpoolError):
+                self._outbox.lose_logs()
             self._on_loss()
-        else:
-            if told:
-                self._on_loss()
+            return False
+        if told:
+            self._on_loss()
+        return True
+
+
+def _parts(contents: Contents) -> tuple[Contents, Contents]:
+    """Two parts of it. Marks go with the second, which has what was read of the logs, if anything else can go apart."""
+    rest = contents.without_logs()
+    runs = len(contents.runs) // 2
+    if 0 < len(rest.frames) < len(contents.frames):
+        first, second = rest.frames, contents.logs
+    else:
+        half = len(contents.frames) // 2
+        first, second = contents.frames[:half], contents.frames[half:]
+    return (
+        Contents(first, contents.runs[:runs], contents.gaps),
+        Contents(second, contents.runs[runs:], (), contents.marks),
+    )
 
 
 class _TooLargeError(Exception):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from uuid import UUID
 
 from urllib3.exceptions import HTTPError
 
@@ -18,13 +20,19 @@ from agent.logs.follow import matching
 from agent.postgres.connection import SessionError
 from agent.postgres.session import Session
 from agent.settings import ServerSettings, Settings, SettingsError, TargetSettings
+from agent.transports.choice import chosen
 from agent.transports.http import ServerClient
+from agent.transports.objects import Signed, Signer
+from agent.transports.outcome import Later, Upload
 from contracts.batch import Status
 from contracts.document import DatabaseSettings
 from contracts.metrics import Scope
 
 #: The oldest server that is watched.
 _OLDEST_MAJOR = 14
+
+#: Where the problem itself says how to mend it.
+_OTHERWISE = "or choose another upload.transport"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class Finding:
 
 def check(settings: Settings) -> list[Finding]:
     """Everything that is missing; nothing is, if the list is empty."""
-    found = [*_state(settings.state_directory), *_server(settings.server)]
+    found = [*_state(settings.state_directory), *_way_out(settings)]
     for target in settings.targets:
         found += [*_target(target), *_log(target)]
     return found
@@ -65,12 +73,31 @@ def _state(directory: Path) -> Iterator[Finding]:
         )
 
 
-def _server(settings: ServerSettings | None) -> Iterator[Finding]:
-    if settings is None:
+def _way_out(settings: Settings) -> Iterator[Finding]:
+    if settings.server is None and settings.upload.transport != "s3":
         yield Finding(
             "server", "there is nowhere to send", "add [server] with url and token_file to agent.toml", essential=True
         )
         return
+    found = list(_server(settings.server)) if settings.server else []
+    yield from found or _upload(settings)
+
+
+def _upload(settings: Settings) -> Iterator[Finding]:
+    try:
+        way = chosen(settings, ServerClient(settings.server) if settings.server else None)
+    except SettingsError as error:
+        yield Finding("upload", str(error), _OTHERWISE, essential=True)
+        return
+    if isinstance(way, Signer):
+        # As far as can be seen without an object that nobody needs.
+        signed = way.sign(Upload(bytes(1), UUID(int=0), 0, time.time_ns() // 1000))
+        if not isinstance(signed, Signed):
+            problem = signed.reason if isinstance(signed, Later) else signed.detail
+            yield Finding("upload.transport", problem, _OTHERWISE, essential=True)
+
+
+def _server(settings: ServerSettings) -> Iterator[Finding]:
     try:
         answer = ServerClient(settings).request("GET", "/v1/config")
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""`pganalytics-agent`: run, once, check."""
+"""`pganalytics-agent`: run, once, check, spool."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from agent import check as checks
 from agent.runtime import Agent, once
 from agent.settings import Settings, SettingsError, load
 from agent.spool import SpoolError
+from agent.spooled import ASIDE
+from agent.waiting import look
 from contracts.document import Document
 from contracts.version import __version__
 
@@ -73,6 +76,37 @@ def check(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
             console.print(str(finding), markup=False)
     if any(finding.essential for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command()
+def spool(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
+    """Show what waits to be delivered, what was set aside and why, and which gaps no batch has told of yet."""
+    try:
+        found = look(_loaded(settings).state_directory / "spool")
+    except SpoolError as error:
+        _fail(str(error))
+        raise
+    if json:
+        sys.stdout.write(found.as_json() + "\n")
+        return
+    console = Console(highlight=False)
+    oldest = "" if found.oldest_seconds is None else f", the oldest for {found.oldest_seconds:.0f} s"
+    console.print(f"{len(found.waiting)} batches wait ({found.size_bytes} bytes{oldest})", markup=False)
+    if found.waiting:
+        table = Table(*(Column(name, justify="right") for name in ("seq", "bytes", "age in s")))
+        for each in found.waiting:
+            table.add_row(str(each.seq), str(each.size_bytes), f"{each.age_seconds:.0f}")
+        console.print(table)
+    console.print(f"{len(found.set_aside)} batches are set aside, in {found.folder / ASIDE}", markup=False)
+    if found.set_aside:
+        table = Table("batch", "bytes", "reason", "status", Column("detail", overflow="fold"))
+        for one in found.set_aside:
+            status = "" if one.status is None else str(one.status)
+            table.add_row(one.name, str(one.size_bytes), one.reason or "", status, escape(one.detail or ""))
+        console.print(table)
+    console.print(f"{len(found.state.gaps)} gaps are not told yet", markup=False)
+    for gap in found.state.gaps:
+        console.print(f"  {gap.reason}: {gap.batches} batches; {gap.detail or ''}", markup=False)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.batch import Frame, Gap, Run, Status
+from contracts.metrics import LOG_EVENT
 
 #: A batch is closed early when its frames have this many rows: a quarter of what a server accepts.
 ENOUGH_ROWS = 50_000
@@ -26,6 +27,15 @@ class Contents:
     def empty(self) -> bool:
         return not (self.frames or self.runs or self.gaps)
 
+    def without_logs(self) -> Contents:
+        """The same, but for what was read of logs, and how far."""
+        return Contents(tuple(frame for frame in self.frames if not _of_a_log(frame)), self.runs, self.gaps)
+
+    @property
+    def logs(self) -> tuple[Frame, ...]:
+        """The frames that were read of logs."""
+        return tuple(frame for frame in self.frames if _of_a_log(frame))
+
 
 class Outbox:
     """Filled by many threads, emptied by one."""
@@ -37,15 +47,38 @@ class Outbox:
         self._gaps: list[Gap] = []
         self._marks: dict[str, str] = {}
         self._rows = 0
+        self._losses = 0
         self._ended: Counter[tuple[str, Status]] = Counter()
         #: Set when a batch is due before its interval is over: there is enough for one, or the interval has changed.
         self.due = threading.Event()
 
-    def put(self, run: Run, frame: Frame | None = None, mark: tuple[str, str] | None = None) -> None:
-        """A run, with the frame and the log position that came of it."""
+    @property
+    def losses(self) -> int:
+        """How often what was read of logs was lost so far: whoever reads one begins anew from its stored mark then."""
+        with self._lock:
+            return self._losses
+
+    def lose_logs(self) -> None:
+        """What was read of logs is lost: what came after it goes, too, as it will be read again."""
+        with self._lock:
+            self._losses += 1
+            self._frames = [frame for frame in self._frames if not _of_a_log(frame)]
+            self._rows = sum(frame.rows + frame.gone_rows for frame in self._frames)
+            self._marks = {}
+
+    def put(
+        self,
+        run: Run,
+        frame: Frame | None = None,
+        mark: tuple[str, str] | None = None,
+        losses: int | None = None,
+    ) -> None:
+        """A run, with the frame and the log position that came of it; `losses` as they were before the log was read."""
         with self._lock:
             self._runs.append(run)
             self._ended[run.target, run.status] += 1
+            if losses is not None and losses != self._losses:
+                return  # it begins behind what was lost meanwhile
             if frame is not None:
                 self._frames.append(frame)
                 self._rows += frame.rows + frame.gone_rows
@@ -70,3 +103,7 @@ class Outbox:
             self._frames, self._runs, self._gaps, self._marks, self._rows = [], [], [], {}, 0
             self.due.clear()
             return contents
+
+
+def _of_a_log(frame: Frame) -> bool:
+    return frame.metric == LOG_EVENT.name

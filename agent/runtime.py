@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from agent.assemble import Assembler, Batcher
@@ -15,11 +16,12 @@ from agent.configuration import Configuration, Puller
 from agent.outbox import Outbox
 from agent.schedule import Schedule, Target
 from agent.sender import Sender
-from agent.settings import Settings, SettingsError
+from agent.settings import Settings
 from agent.spool import Spool
 from agent.targets.host import HostTarget
 from agent.targets.itself import AgentTarget
 from agent.targets.server import ServerTarget
+from agent.transports.choice import chosen
 from agent.transports.http import ServerClient
 from contracts.batch import Batch, Clock
 from contracts.document import Document
@@ -32,10 +34,12 @@ log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def targets(settings: Settings, changes: Changes, outbox: Outbox, marks: dict[str, str]) -> list[Target]:
-    """What these settings say to watch; `marks` say how far each target's log was read."""
+def targets(
+    settings: Settings, changes: Changes, outbox: Outbox, marks: Callable[[], Mapping[str, str]]
+) -> list[Target]:
+    """What these settings say to watch; `marks` answers how far each target's log was read and stored."""
     watched: list[Target] = [HostTarget(outbox)] if settings.host.enabled else []
-    watched += [ServerTarget(target, changes, outbox, marks.get(target.name)) for target in settings.targets]
+    watched += [ServerTarget(target, changes, outbox, marks) for target in settings.targets]
     return watched
 
 
@@ -50,17 +54,16 @@ class Agent:
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError where there is nowhere to send, SpoolError where there is nowhere to keep."""
-        if settings.server is None:
-            raise SettingsError("server: where to send is missing; add [server] with url and token_file")
         self._outbox = Outbox()
         self._changes = Changes()
-        self._server = ServerClient(settings.server)
+        server = ServerClient(settings.server) if settings.server else None
+        transport = chosen(settings, server)
         self._spool = Spool(
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
         )
-        self._sender = Sender(self._spool, self._server, self._changes.forget)
-        watched = targets(settings, self._changes, self._outbox, dict(self._spool.marks))
-        delivery = Delivery(self._spool, self._sender, lambda: self._server.skew_us)
+        self._sender = Sender(self._spool, transport, self._changes.forget)
+        watched = targets(settings, self._changes, self._outbox, lambda: self._spool.marks)
+        delivery = Delivery(self._spool, self._sender, lambda: transport.skew_us)
         figures = health(self._outbox, watched, delivery)
         self._targets = [*watched, AgentTarget(self._outbox, figures)]
         self._budget = Budget(figures)
@@ -75,13 +78,14 @@ class Agent:
             self._outbox,
             self._spool,
             lambda: self._configuration.state,
-            lambda: Clock(skew_us=self._server.skew_us),
+            lambda: Clock(skew_us=transport.skew_us),
             self._changes.forget,
         )
         self._batcher = Batcher(
             self._assembler, self._outbox, lambda: self._configuration.document.upload_every_seconds
         )
-        self._puller = Puller(self._configuration, self._server)
+        # Without a server there is nobody to ask: the last good document stays, or the built-in defaults.
+        self._puller = Puller(self._configuration, server) if server else None
 
     def run(self) -> None:
         """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
@@ -90,14 +94,18 @@ class Agent:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._apply(self._configuration.document)
         self._schedule.start()
-        for thread in (self._puller, self._batcher, self._sender):
+        if self._puller:
+            self._puller.start()
+        for thread in (self._batcher, self._sender):
             thread.start()
         watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
         log.info("watching %s", ", ".join(watched))
         while signal.sigwait(_SIGNALS) == signal.SIGHUP:
-            self._puller.pull_now()
+            if self._puller:
+                self._puller.pull_now()
         log.info("stopping")
-        self._puller.stop()
+        if self._puller:
+            self._puller.stop()
         self._schedule.stop()
         self._batcher.stop()
         self._sender.stop()
@@ -117,7 +125,7 @@ class Agent:
 def once(settings: Settings, document: Document) -> Batch:
     """One execution of every collector that the document has on, as the batch that would be sent."""
     outbox = Outbox()
-    watched = targets(settings, Changes(), outbox, {})
+    watched = targets(settings, Changes(), outbox, dict)
     watched.append(AgentTarget(outbox, health(outbox, watched)))
     try:
         for target in watched:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from agent.spool import Entry, Spool
-from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Transport
+from agent.spool import Spool
+from agent.spooled import Entry
+from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Transport, Upload
+from contracts.batch import GapReason
+from contracts.codec import BatchError, BatchTooLargeError, inflate
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +48,11 @@ class Uploads:
 class Sender(threading.Thread):
     """Sends what the spool holds until it is told to stop; what was not sent stays in the spool."""
 
-    def __init__(self, spool: Spool, transport: Transport, on_reject: Callable[[], None]) -> None:
+    def __init__(self, spool: Spool, transport: Transport, on_loss: Callable[[], None]) -> None:
         super().__init__(name="sender", daemon=True)
         self._spool = spool
         self._transport = transport
-        self._on_reject = on_reject
+        self._on_loss = on_loss
         self._stopping = threading.Event()
         self._failures = 0
         #: Counted by the sender's thread; others may read it.
@@ -74,22 +78,36 @@ class Sender(threading.Thread):
             data = entry.path.read_bytes()
         except FileNotFoundError:
             return 0  # dropped meanwhile to make room, which its gap tells
-        outcome = self._transport.send(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return self._set_aside(entry, GapReason.CORRUPT, f"the disk cannot read it: {error.strerror}")
+        try:
+            inflate(data)
+        except BatchTooLargeError as error:
+            return self._set_aside(entry, GapReason.REJECTED, str(error))
+        except BatchError as error:
+            # A bucket would take whatever lies on the disk: here is where every transport comes by.
+            return self._set_aside(entry, GapReason.CORRUPT, str(error))
+        outcome = self._transport.send(Upload(data, self._spool.stream_id, entry.seq, entry.closed_at))
         self.uploads = self.uploads.and_one(outcome, len(data))
         match outcome:
             case Delivered():
                 self._spool.done(entry)
                 if self._failures:
-                    log.info("the server takes batches again")
+                    log.info("batches are delivered again")
                 self._failures = 0
                 return 0
             case Rejected(status, detail):
-                log.error("the server refuses batch %d for good (%d): %s", entry.seq, status, detail)
-                self._spool.reject(entry, {"status": status, "detail": detail})
-                self._on_reject()
-                return 0
+                return self._set_aside(entry, GapReason.REJECTED, detail, status)
             case Later():
                 return self._pause(outcome)
+
+    def _set_aside(self, entry: Entry, reason: GapReason, detail: str, status: int | None = None) -> float:
+        log.error("batch %d is set aside (%s%s): %s", entry.seq, reason, f", {status}" if status else "", detail)
+        self._spool.put_aside(entry, reason, detail, status)
+        self._on_loss()
+        return 0
 
     def _pause(self, later: Later) -> float:
         self._failures += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
@@ -17,6 +17,13 @@ from contracts.names import HOST_TARGET, AgentId, TargetName
 
 class SettingsError(Exception):
     """agent.toml is missing or wrong; the message names the file, the key and what is expected."""
+
+
+def in_the_clear(url: str) -> bool:
+    """Whether what is sent there could be read on the way. Raises ValueError where the URL is none."""
+    parts = urlsplit(url)
+    _ = parts.port  # a ValueError if it is none
+    return parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
 
 
 class _Section(BaseModel):
@@ -36,14 +43,46 @@ class ServerSettings(_Section):
     @model_validator(mode="after")
     def _no_token_in_the_clear(self) -> ServerSettings:
         try:
-            parts = urlsplit(self.url)
-            _ = parts.port
+            parts, clear = urlsplit(self.url), in_the_clear(self.url)
         except ValueError as error:
             raise ValueError(f"url: {error}") from None
         if parts.username is not None or parts.password is not None:
             raise ValueError("url: no user and no password belong here; the token comes from token_file")
-        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        if clear:
             raise ValueError("url: http:// would send the token in the clear; use https://")
+        return self
+
+
+class UploadSettings(_Section):
+    """The way of batches into the bucket; credentials of AWS come from the environment, the host or its role."""
+
+    transport: Literal["http", "presigned", "s3"] = "http"
+    """Through the server, into the bucket at addresses that the server signs, or with AWS credentials of the host."""
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] | None = None
+    """The bucket's name; for `s3` alone."""
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = None
+    """The bucket's region; for `s3` alone, null: that of the environment."""
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^/\s?#@]+/?$")] | None = None
+    """Address of a store that speaks S3, http:// on this host only; for `s3` alone, null: AWS."""
+    ca_file: Path | None = None
+    """Certificates (PEM) that the bucket's must come from, unless by `http`; null: those of the system."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _not_in_the_clear(cls, url: str | None) -> str | None:
+        if url is not None and in_the_clear(url):
+            raise ValueError("http:// would send batches in the clear; use https://")
+        return url
+
+    @model_validator(mode="after")
+    def _what_belongs_to_the_transport(self) -> UploadSettings:
+        if self.transport == "s3" and self.bucket is None:
+            raise ValueError('bucket: transport = "s3" needs the name of the bucket')
+        for name in ("bucket", "region", "endpoint_url"):
+            if self.transport != "s3" and getattr(self, name) is not None:
+                raise ValueError(f'{name}: belongs to transport = "s3"; it is "{self.transport}"')
+        if self.transport == "http" and self.ca_file is not None:
+            raise ValueError('ca_file: transport = "http" goes to the server; set server.ca_file')
         return self
 
 
@@ -115,6 +154,7 @@ class Settings(_Section):
     state_directory: Path = Path("/var/lib/pganalytics-agent")
     """Folder of the spool and of the last configuration."""
     server: ServerSettings | None = None
+    upload: UploadSettings = UploadSettings()
     spool: SpoolSettings = SpoolSettings()
     host: HostSettings = HostSettings()
     targets: tuple[TargetSettings, ...] = ()
@@ -127,6 +167,14 @@ class Settings(_Section):
             raise ValueError(f"targets: two are named {', '.join(sorted(twice))}")
         if not names and not self.host.enabled:
             raise ValueError("targets: there is nothing to watch; name a target, or set host.enabled = true")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_signs(self) -> Settings:
+        if self.upload.transport == "presigned" and self.server is None:
+            raise ValueError(
+                'upload.transport: "presigned" asks the server for addresses; add [server] with url and token_file'
+            )
         return self
 
 

@@ -9,10 +9,8 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,40 +18,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from agent.aside import Aside
 from agent.durable import sync, write
+from agent.spooled import ASIDE, STATE, Entry, State, entries, name_of
 from contracts.batch import Gap, GapReason
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"(?P<seq>\d{12})-(?P<closed_at>\d{1,16})\.json\.gz")
-_STATE = "stream.json"
-
 
 class SpoolError(Exception):
     """The spool cannot take the batch; the message names the folder and what is wrong with it."""
-
-
-class _State(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stream_id: UUID
-    next_seq: int = 0
-    name: str | None = None  # of the batch that this state counts last
-    marks: dict[str, str] = {}
-    gaps: tuple[Gap, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One spooled batch; `closed_at` is in microseconds since 1970."""
-
-    path: Path
-    seq: int
-    closed_at: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +59,7 @@ class Spool:
         self._max_age_us = int(max_age_seconds * 1_000_000)
         self._lock = threading.RLock()
         self._held: int | None = None
-        self._aside = Aside(directory / "rejected", max_bytes, self._max_age_us)
+        self._aside = Aside(directory / ASIDE, max_bytes, self._max_age_us)
         #: Set whenever there is something to send.
         self.filled = threading.Event()
         #: Counted under the spool's lock; anybody may read it.
@@ -138,8 +114,8 @@ class Spool:
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
             if made_room:
                 data = make(self._state.stream_id, seq, self._state.gaps)  # what made room is a gap, too
-            name = f"{seq:012}-{closed_at}.json.gz"
-            state = _State(
+            name = name_of(seq, closed_at)
+            state = State(
                 stream_id=self._state.stream_id,
                 next_seq=seq + 1,
                 name=name,
@@ -172,12 +148,7 @@ class Spool:
     def entries(self) -> list[Entry]:
         """What waits, oldest first."""
         with self._lock:
-            found = []
-            for path in self._directory.glob("*.json.gz"):
-                entry = _entry(path)
-                if entry is not None and entry.seq < self._state.next_seq:
-                    found.append(entry)
-            return sorted(found, key=lambda entry: entry.seq)
+            return [entry for entry in entries(self._directory) if entry.seq < self._state.next_seq]
 
     def oldest(self) -> Entry | None:
         with self._lock:
@@ -191,13 +162,14 @@ class Spool:
         with self._lock:
             entry.path.unlink(missing_ok=True)
 
-    def reject(self, entry: Entry, answer: Mapping[str, object]) -> None:
-        """The server will never take it: set it aside with the server's answer beside it, and tell of the gap."""
+    def put_aside(self, entry: Entry, reason: GapReason, detail: str, status: int | None = None) -> None:
+        """It will never be taken: set it aside with the reason, and the server's answer, and tell of the gap."""
         with self._lock:
-            beside = self._aside.folder / entry.path.with_suffix(".answer.json").name
-            write(beside, json.dumps(answer, indent=2).encode())
-            gap = _gap(GapReason.REJECTED, [entry], str(answer.get("detail", ""))[:900])
-            self.lost(gap)
+            try:
+                self._aside.explain(entry.path, reason, detail, status)
+            except OSError as error:  # the gap has the reason, too
+                log.warning("%s is set aside without its reason beside it: %s", entry.path.name, error.strerror)
+            self.lost(_gap(reason, [entry], detail[:900]))
             self._aside.take(entry.path)
 
     def _apart(self, seq: int) -> Path:
@@ -232,12 +204,12 @@ class Spool:
         )
         log.warning("dropped the %d oldest batches from the spool: %s", len(entries), reason)
 
-    def _recover(self) -> _State:
-        path = self._directory / _STATE
+    def _recover(self) -> State:
+        path = self._directory / STATE
         try:
-            self._state = _State.model_validate_json(path.read_bytes())
+            self._state = State.model_validate_json(path.read_bytes())
         except FileNotFoundError:
-            self._save(_State(stream_id=uuid4(), gaps=self._set_aside_strangers()))
+            self._save(State(stream_id=uuid4(), gaps=self._set_aside_strangers()))
         except ValidationError as error:
             path.rename(path.with_suffix(f".corrupt-{time.time_ns()}"))
             log.error(
@@ -253,15 +225,17 @@ class Spool:
 
     def _set_aside_strangers(self) -> tuple[Gap, ...]:
         # Batches without a state belong to a stream whose places are not known any more.
-        strangers = [entry for path in self._directory.glob("*.json.gz") if (entry := _entry(path))]
-        self._aside.take(*(stranger.path for stranger in strangers))
+        strangers = entries(self._directory)
         detail = "the spool's state was lost, and with it the stream"
+        for stranger in strangers:
+            self._aside.explain(stranger.path, GapReason.CORRUPT, detail)
+        self._aside.take(*(stranger.path for stranger in strangers))
         return (_gap(GapReason.CORRUPT, strangers, detail),) if strangers else ()
 
-    def _save(self, state: _State) -> None:
-        scratch = self._directory / f"{_STATE}.new"
+    def _save(self, state: State) -> None:
+        scratch = self._directory / f"{STATE}.new"
         write(scratch, state.model_dump_json().encode())
-        scratch.rename(self._directory / _STATE)
+        scratch.rename(self._directory / STATE)
         sync(self._directory)
         self._state = state
 
@@ -275,11 +249,6 @@ def _hold(directory: Path) -> int:
         os.close(descriptor)
         raise SpoolError(f"the spool {directory}: another agent has it") from error
     return descriptor
-
-
-def _entry(path: Path) -> Entry | None:
-    match = _NAME.fullmatch(path.name)
-    return Entry(path, int(match["seq"]), int(match["closed_at"]), path.stat().st_size) if match else None
 
 
 def _joined(gaps: tuple[Gap, ...], gap: Gap) -> tuple[Gap, ...]:

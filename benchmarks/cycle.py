@@ -53,7 +53,7 @@ def main() -> None:
     with many_tables() as server:
         outbox = Outbox()
         changes = Changes()
-        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn(DATABASE)), changes, outbox, None)
+        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn(DATABASE)), changes, outbox)
         target.apply(Document(databases=DatabaseSettings(include=(DATABASE,)), statement_timeout_ms=60_000))
         full, changed = [], []
         target.collect(_COLLECTORS[0])  # connects

@@ -52,7 +52,7 @@ def main() -> None:
 def _measured(place: Path, console: Console) -> tuple[int, list[Cost], list[Scrape]]:
     with many_tables(place) as server:
         outbox = Outbox()
-        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn(DATABASE)), Changes(), outbox, None)
+        target = ServerTarget(TargetSettings(name="main", dsn=server.dsn(DATABASE)), Changes(), outbox)
         target.apply(_DOCUMENT)
         due = [each for each in target.collectors() if (_DOCUMENT.interval(each.metric.name) or 3600) <= 60]
         cycles = []

@@ -60,8 +60,13 @@ def day_of(prefix: str) -> date | None:
 
 def key_of(batch: Batch, sha256: str) -> BatchKey:
     """The key of a batch; `sha256` is that of its bytes, in hexadecimal."""
-    day = datetime.fromtimestamp(batch.sent_at // 1_000_000, UTC).date().isoformat()
-    return BatchKey(batch.agent_id, day, batch.stream_id, batch.seq, sha256[:16])
+    return key_at(batch.agent_id, batch.stream_id, batch.seq, batch.sent_at, sha256)
+
+
+def key_at(agent_id: str, stream_id: UUID, seq: int, sent_at: int, sha256: str) -> BatchKey:
+    """The key of a batch of which only its place is known."""
+    day = datetime.fromtimestamp(sent_at // 1_000_000, UTC).date().isoformat()
+    return BatchKey(agent_id, day, stream_id, seq, sha256[:16])
 
 
 def parse_key(key: str) -> BatchKey:

@@ -34,6 +34,7 @@ class Route:
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/batches", "ingest", Audience.AGENT),
+    Route("POST", "/v1/uploads", "ingest", Audience.AGENT),
     Route("GET", "/v1/config", "config", Audience.AGENT),
     Route("GET", "/v1/agents", "query", Audience.OPERATOR, Role.VIEWER),
     Route("GET", "/v1/agents/{id}/coverage", "query", Audience.OPERATOR, Role.VIEWER),

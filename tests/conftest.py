@@ -14,6 +14,8 @@ from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.servers import NewServer
 
+pytest_plugins = ("tests.s3",)
+
 _numbers = itertools.count(1)
 
 

@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an execution gave. `rows` counts what was read, of which a changed frame carries a part."""
+    """What an execution gave. `rows` counts what was read, of which a changed frame carries a part.
+
+    `mark` is how far a log was read with it, and `losses` the outbox's as they were before.
+    """
 
     rows: int
     frame: Frame | None = None
@@ -27,6 +30,7 @@ class Outcome:
     sqlstate: str | None = None
     mark: tuple[str, str] | None = None
     rows_available: int | None = None
+    losses: int | None = None
 
 
 def record(outbox: Outbox, metric: Metric, target: str, datid: int | None, work: Callable[[int], Outcome]) -> None:
@@ -54,4 +58,4 @@ def record(outbox: Outbox, metric: Metric, target: str, datid: int | None, work:
         rows_available=outcome.rows_available,
         detail=outcome.detail,
     )
-    outbox.put(run, outcome.frame, outcome.mark)
+    outbox.put(run, outcome.frame, outcome.mark, outcome.losses)

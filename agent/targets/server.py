@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -39,8 +40,14 @@ _LOG_ROWS, _LOG_BYTES = 5_000, 4_000_000
 class ServerTarget:
     """One server. Its lanes are threads with one connection each: for the server as a whole, and for its databases."""
 
-    def __init__(self, settings: TargetSettings, changes: Changes, outbox: Outbox, mark: str | None) -> None:
-        """`mark` is how far the log was read, as it stood in the spool."""
+    def __init__(
+        self,
+        settings: TargetSettings,
+        changes: Changes,
+        outbox: Outbox,
+        marks: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """`marks` answers how far the logs were read, as it stands in the spool."""
         self.name = settings.name
         self._log = settings.log
         self._changes = changes
@@ -49,7 +56,9 @@ class ServerTarget:
         self._roving = Session(settings.dsn)
         self._document = Document()
         self._texts = StatementTexts(self.name, changes)
-        self._mark = _mark(mark) if mark else None
+        self._marks = marks
+        self._mark = self._began = self._stored()
+        self._losses = outbox.losses
         self._follower: LogFollower | None = None
         self._dialect: Dialect | None = None
 
@@ -140,8 +149,15 @@ class ServerTarget:
         return Outcome(difference.rows, frame)
 
     def _follow(self, metric: Metric, at: int) -> Outcome:
+        losses = self._outbox.losses
         follower = self._log_follower()
+        if losses != self._losses:
+            self._losses = losses
+            if (mark := self._stored() or self._began) is not None:
+                follower.rewind(mark)
         reading = follower.read(_LOG_ROWS, _LOG_BYTES)
+        if self._began is None:
+            self._began = reading.mark  # without a mark the first reading has no rows, and is where this one began
         frame = None
         if reading.rows:
             frame = Frame(metric=metric.name, target=self.name, collected_at=at, columns=columns(metric, reading.rows))
@@ -152,7 +168,12 @@ class ServerTarget:
             Status.TRUNCATED if reading.more else None,
             "more of the log is read next time" if reading.more else None,
             mark=(self.name, reading.mark.model_dump_json()),
+            losses=losses,
         )
+
+    def _stored(self) -> Mark | None:
+        mark = self._marks().get(self.name)
+        return _mark(mark) if mark else None
 
     def _log_follower(self) -> LogFollower:
         # The form of the log's lines is the server's to say. While it is down its log matters most: then the

@@ -5,24 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import re
-import ssl
-import threading
-import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from agent.settings import ServerSettings, SettingsError
-from agent.transports.outcome import Delivered, Later, Outcome, Rejected
-from contracts.version import __version__
+from agent.settings import ServerSettings
+from agent.transports.connection import USER_AGENT, Skew, pool, retry_after
+from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Upload
 
 #: The b64token of RFC 6750.
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-
-_TIMEOUT = urllib3.Timeout(connect=5, read=30)
 
 #: The server looked at the batch and refuses this very content.
 _REFUSED = {400, 403, 413, 415, 422}
@@ -35,15 +28,13 @@ class ServerClient:
         """Raises SettingsError where the certificate authority's file is of no use."""
         self._url = settings.url.rstrip("/")
         self._token_file = settings.token_file
-        self._lock = threading.Lock()
-        self._skew_us: int | None = None
-        self._pool = urllib3.PoolManager(maxsize=2, timeout=_TIMEOUT, retries=False, ssl_context=_tls(settings.ca_file))
+        self._skew = Skew()
+        self._pool = pool(settings.ca_file, "server.ca_file")
 
     @property
     def skew_us(self) -> int | None:
         """How far this host's clock is ahead of the server's, by its last answer; None before the first."""
-        with self._lock:
-            return self._skew_us
+        return self._skew.us
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -58,26 +49,33 @@ class ServerClient:
         answer = self._pool.request(
             method,
             self._url + path,
-            headers={"Authorization": f"Bearer {token}", "User-Agent": f"pganalytics-agent/{__version__}"}
-            | dict(headers or {}),
+            headers={"Authorization": f"Bearer {token}", "User-Agent": USER_AGENT} | dict(headers or {}),
             body=body,
             redirect=False,  # the token is for this server and no other
         )
-        self._compare_clocks(answer.headers.get("Date"))
+        self._skew.compare(answer)
         return answer
 
-    def send(self, data: bytes) -> Outcome:
-        """Upload one batch."""
+    def post(self, path: str, media_type: str, body: bytes) -> urllib3.BaseHTTPResponse | Later:
+        """The answer to what is posted, or why there is none."""
         try:
-            answer = self.request("POST", "/v1/batches", {"Content-Type": "application/gzip"}, data)
+            return self.request("POST", path, {"Content-Type": media_type}, body)
         except OSError as error:
             return Later(f"{self._token_file}: {error.strerror}", answered=False)
         except HTTPError as error:
             return Later(f"{self._url}: {type(error).__name__}: {error}"[:500], answered=False)
-        if answer.status == 202:
-            return Delivered()
+
+    def send(self, upload: Upload) -> Outcome:
+        """Upload one batch."""
+        answer = self.post("/v1/batches", "application/gzip", upload.data)
+        if isinstance(answer, Later):
+            return answer
+        return Delivered() if answer.status == 202 else self.not_taken(answer, _REFUSED)
+
+    def not_taken(self, answer: urllib3.BaseHTTPResponse, refused: Collection[int]) -> Rejected | Later:
+        """What an answer other than success means; with a status in `refused` the server refuses this very content."""
         detail = _detail(answer)
-        if answer.status in _REFUSED and detail is not None:
+        if answer.status in refused and detail is not None:
             return Rejected(answer.status, detail)
         return Later(f"{self._url} answered {answer.status}: {detail or answer.reason}", retry_after(answer))
 
@@ -88,26 +86,6 @@ class ServerClient:
         if not _TOKEN.fullmatch(token):
             raise OSError(errno.EINVAL, "an access token is expected, and nothing else")
         return token.decode("ascii")
-
-    def _compare_clocks(self, date: str | None) -> None:
-        if date is None:
-            return
-        try:
-            theirs = parsedate_to_datetime(date).timestamp()
-        except (ValueError, OverflowError):
-            return
-        # The header has whole seconds: half of one is the error to expect.
-        with self._lock:
-            self._skew_us = int((time.time() - theirs - 0.5) * 1_000_000)
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # an SSLError, too: not certificates
-        raise SettingsError(f"server.ca_file: {ca_file}: {error.strerror or error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    return context
 
 
 def _detail(answer: urllib3.BaseHTTPResponse) -> str | None:
@@ -120,15 +98,3 @@ def _detail(answer: urllib3.BaseHTTPResponse) -> str | None:
         return None
     # It goes into a gap, whose text has neither.
     return detail.encode(errors="replace").decode().replace("\x00", "")
-
-
-def retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
-    """The seconds that the server asks to be left alone for, at most an hour; it may say so by a date (RFC 9110)."""
-    value = answer.headers.get("Retry-After", "")
-    if value.isascii() and value.isdigit():
-        return min(float(value), 3600.0)
-    try:
-        until = parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(until - time.time(), 0.0), 3600.0)

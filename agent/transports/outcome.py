@@ -1,9 +1,20 @@
-"""What became of a batch that was sent."""
+"""What is sent, and what became of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A batch on its way: its bytes, and its place as its header has it."""
+
+    data: bytes = field(repr=False)
+    stream_id: UUID
+    seq: int
+    sent_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +47,9 @@ Outcome = Delivered | Rejected | Later
 class Transport(Protocol):
     """A way out."""
 
-    def send(self, data: bytes) -> Outcome:
+    @property
+    def skew_us(self) -> int | None:
+        """How far this host's clock is ahead of the other end's, by its last answer; None before the first."""
+
+    def send(self, upload: Upload) -> Outcome:
         """Send one batch. Trouble is an outcome, never an exception."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contracts.codec import BatchInvalidError, decode, sha256
-from contracts.limits import MAX_AHEAD_US
+from contracts.codec import decode, sha256
 from contracts.objects import BatchKey, key_of
 from functions.ingest.bucket import Bucket
+from functions.ingest.uploads import refuse_future
 
 
 class ForeignBatchError(Exception):
@@ -23,10 +23,7 @@ def accept(data: bytes, agent_id: str, now_us: int, bucket: Bucket) -> BatchKey:
     batch = decode(data)
     if batch.agent_id != agent_id:
         raise ForeignBatchError(f"agent_id: the batch is {batch.agent_id}'s, the token is {agent_id}'s")
-    if batch.sent_at > now_us + MAX_AHEAD_US:
-        raise BatchInvalidError(
-            f"sent_at: {(batch.sent_at - now_us) // 1_000_000} seconds ahead of this server; set the agent's clock"
-        )
+    refuse_future(batch.sent_at, now_us)
     key = key_of(batch, sha256(data))
     bucket.create(str(key), data)
     return key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,6 +58,9 @@ class Bucket(Protocol):
     def prefixes(self, prefix: str) -> Iterator[str]:
         """The beginnings of keys that go on from this prefix to the next slash, each once and in order."""
 
+    def sign_put(self, key: str, headers: Mapping[str, str], seconds: int) -> str | None:
+        """An address that makes this object when it is PUT to with just these headers; None if there are no such."""
+
 
 class S3Bucket:
     """A bucket of S3, or of an endpoint that speaks it (`AWS_ENDPOINT_URL_S3`), with the ambient credentials."""
@@ -65,7 +68,13 @@ class S3Bucket:
     def __init__(self, name: str, client: S3Client | None = None) -> None:
         self._name = name
         self._client: S3Client = client or boto3.client(
-            "s3", config=Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+            "s3",
+            config=Config(
+                signature_version="s3v4",  # an older one would not cover the headers of a signed address
+                connect_timeout=3,
+                read_timeout=20,
+                retries={"mode": "standard", "max_attempts": 3},
+            ),
         )
 
     def create(self, key: str, data: bytes) -> bool:
@@ -107,6 +116,20 @@ class S3Bucket:
             for page in pages:
                 for item in page.get("CommonPrefixes", []):
                     yield item["Prefix"]
+
+    def sign_put(self, key: str, headers: Mapping[str, str], seconds: int) -> str | None:
+        object_ = {
+            "Bucket": self._name,
+            "Key": key,
+            "ContentLength": int(headers["Content-Length"]),
+            "ContentType": headers["Content-Type"],
+            "IfNoneMatch": headers["If-None-Match"],
+            "ChecksumSHA256": headers["x-amz-checksum-sha256"],
+        }
+        try:
+            return self._client.generate_presigned_url("put_object", Params=object_, ExpiresIn=seconds)
+        except (BotoCoreError, ClientError) as error:  # there are no credentials just now
+            raise BucketUnavailableError(f"no address can be signed: {type(error).__name__}") from error
 
 
 @contextmanager
@@ -185,6 +208,9 @@ class DirectoryBucket:
                 return []
             raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
         return sorted(found, key=str.encode)
+
+    def sign_put(self, key: str, headers: Mapping[str, str], seconds: int) -> str | None:  # noqa: ARG002 - of S3's
+        return None
 
     def _path(self, key: str) -> Path:
         path = self._root / key

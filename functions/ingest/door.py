@@ -1,4 +1,4 @@
-"""`POST /v1/batches`: the HTTP door into the bucket. It never touches the store."""
+"""The doors into the bucket, `POST /v1/batches` and `POST /v1/uploads` for signed addresses, which know no store."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from aws_lambda_powertools.event_handler import Response, content_types
 from pydantic import BaseModel
 
 from contracts.codec import BatchError, BatchInvalidError, BatchTooLargeError
+from contracts.uploads import UploadAsked, UploadGranted
 from functions.environment import Environment, read
 from functions.http import HttpApi, ProblemError, answers, calling_agent
 from functions.ingest.accept import ForeignBatchError, accept
 from functions.ingest.bucket import Bucket, BucketUnavailableError, open_bucket
+from functions.ingest.uploads import CannotSignError, grant
 
 MEDIA_TYPE = "application/gzip"
 
@@ -92,6 +94,37 @@ def _body() -> bytes:
         return base64.b64decode(event.body, validate=True)
     except binascii.Error as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is not base64") from error
+
+
+@api.post(
+    "/v1/uploads",
+    summary="Ask for an address to put a batch to",
+    description="The address makes this one object, of just this content, until it expires: PUT it with the headers "
+    "of the answer. 501: this server's bucket is a folder.",
+    tags=["agents"],
+    status_code=201,
+    responses=answers(
+        UploadGranted,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.NOT_IMPLEMENTED,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        status=HTTPStatus.CREATED,
+    ),
+)
+def post_upload(asked: UploadAsked) -> Response[UploadGranted]:
+    try:
+        granted = grant(asked, calling_agent(api), time.time_ns() // 1000, _bucket())
+    except BatchTooLargeError as error:
+        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error)) from error
+    except BatchInvalidError as error:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+    except CannotSignError as error:
+        raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, str(error)) from error
+    except BucketUnavailableError as error:
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "10"}) from error
+    headers = {"Cache-Control": "no-store"}
+    return Response(status_code=201, content_type=content_types.APPLICATION_JSON, headers=headers, body=granted)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:

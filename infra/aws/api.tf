@@ -3,6 +3,7 @@
 locals {
   routes = {
     "POST /v1/batches"             = { function = "ingest", open = false }
+    "POST /v1/uploads"             = { function = "ingest", open = false }
     "GET /v1/config"               = { function = "config", open = false }
     "GET /v1/agents"               = { function = "query", open = false }
     "GET /v1/agents/{id}/coverage" = { function = "query", open = false }

@@ -89,7 +89,7 @@ def door(
             self.end_headers()
             self.wfile.write(told.body)
 
-        do_GET = do_POST = _serve  # noqa: N815 - the names that http.server looks for
+        do_GET = do_POST = do_PUT = _serve  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

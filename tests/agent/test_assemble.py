@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from agent import assemble as module
 from agent.assemble import Assembler, Batcher
 from agent.outbox import ENOUGH_ROWS, Outbox
-from agent.spool import Spool
+from agent.spool import Make, Spool, SpoolError
+from agent.spooled import Entry
 from contracts import limits
 from contracts.batch import Batch, Clock, Config, Frame, Gap, GapReason, Run, Status
 from contracts.codec import decode
@@ -54,6 +56,11 @@ def frame(rows: int, target: str = "main", text: int = 0) -> Frame:
     names = [random.randbytes(text // 2).hex() for _ in range(rows)]
     columns = {"datid": list(range(rows)), "datname": names}
     return Frame(metric="database", target=target, collected_at=now(), columns=columns)
+
+
+def followed(message: str) -> Frame:
+    columns = {"file_id": ["f"], "position": [1], "logged_at": [now()], "severity": ["LOG"], "message": [message]}
+    return Frame(metric="log_event", target="main", collected_at=now(), columns=columns)
 
 
 def spooled(spool: Spool) -> list[Batch]:
@@ -199,3 +206,55 @@ def test_a_batch_is_closed_early_when_there_is_enough_for_one(
     batcher.stop()
     assert not batcher.is_alive()
     assert [one.target for batch in spooled(spool) for one in batch.runs] == ["main", "last"]
+
+
+def test_after_a_loss_what_was_read_of_logs_behind_it_goes_too_as_it_is_read_again(
+    assembler: Assembler, outbox: Outbox, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = outbox.losses
+    outbox.put(run(), followed("lost"), ("main", "1"), before)
+    taken = outbox.take()
+    outbox.put(run(), followed("behind it"), ("main", "2"), before)
+    outbox.put(run(), frame(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("agent.spool.write", full)
+        assembler._put(taken)
+    outbox.put(run(), followed("read meanwhile"), ("main", "3"), before)
+    assert outbox.losses == before + 1
+    assembler.close_batch()
+    (batch,) = spooled(spool)
+    assert [each.metric for each in batch.frames] == ["database"]
+    assert len(batch.runs) == 3
+    assert spool.marks == {}
+    outbox.put(run(), frame(1), ("main", "again"), outbox.losses)
+    assembler.close_batch()
+    assert spool.marks == {"main": "again"}
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_of_a_batch_in_two_the_log_goes_with_the_marks_or_not_at_all(
+    assembler: Assembler, outbox: Outbox, spool: Spool, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    monkeypatch.setattr(module, "MAX_INFLATED_BYTES", 6_000)
+    outbox.put(run(), followed("a line"), ("main", "mark"), outbox.losses)
+    outbox.put(run(), frame(1_000))
+    real, puts = spool.put, iter(range(9))
+
+    def put(make: Make, closed_at: int, marks: Mapping[str, str]) -> Entry:
+        def counting(*place: Any) -> bytes:
+            data = make(*place)
+            if next(puts) == lost:
+                raise SpoolError("No space left on device")
+            return data
+
+        return real(counting, closed_at, marks)
+
+    monkeypatch.setattr(spool, "put", put)
+    assembler.close_batch()
+    (batch,) = spooled(spool)
+    assert [each.metric for each in batch.frames] == ([] if lost == 0 else ["database"])
+    assert spool.marks == {}
+    assert outbox.losses == 1

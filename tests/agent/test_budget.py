@@ -236,7 +236,7 @@ def test_what_is_left_out_leaves_a_run_that_says_why(
     for _ in range(5):
         agent.passes()
     outbox = Outbox()
-    target = ServerTarget(TargetSettings(name="main", dsn=server.dsn()), Changes(), outbox, None)
+    target = ServerTarget(TargetSettings(name="main", dsn=server.dsn()), Changes(), outbox)
     schedule = Schedule([target], outbox, lambda metric, name: agent.budget.refusal(metric, name, agent.now))
     schedule.apply(Document())
     found: dict[str, Run] = {}

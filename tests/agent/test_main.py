@@ -17,7 +17,7 @@ from contracts.batch import Batch, Status
 from contracts.metrics import METRICS
 from contracts.version import __version__
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.agent.door import Answer, Door, configuration
+from tests.agent.door import Answer, Asked, Door, configuration, problem
 from tests.agent.polling import until
 from tests.agent.program import ROOT, Agent, target
 from tests.agent.targets.watching import databases
@@ -151,6 +151,36 @@ def test_check_asks_the_server(agent: Agent, open_door: Door, status: int) -> No
     assert "a-token" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("transport", "asked"), [("presigned", 2), ("http", 1)])
+def test_check_asks_for_an_address_where_batches_go_that_way(
+    agent: Agent, open_door: Door, transport: str, asked: int
+) -> None:
+    def answer(asked: Asked) -> Answer:
+        return configuration(1, {}, '"1"') if asked.method == "GET" else problem(501, "a folder; use transport http")
+
+    open_door.answer = answer
+    agent.write(f'[upload]\ntransport = "{transport}"\n', url=open_door.url)
+    done = agent.ask("check", "--json")
+    assert len(open_door.asked) == asked
+    if transport == "http":
+        assert findings(done) == {}
+    else:
+        assert "use transport http" in findings(done)["upload.transport"][0]
+
+
+def test_check_misses_no_server_where_batches_go_straight_into_the_bucket(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    agent.write('[upload]\ntransport = "s3"\nbucket = "batches"\n', url=None)
+    found = findings(agent.ask("check", "--json"))
+    assert list(found) == ["upload.transport"]
+    assert "no credentials for the bucket" in found["upload.transport"][0]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert findings(agent.ask("check", "--json")) == {}
+
+
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_an_authority_that_is_missing_is_named(agent: Agent, command: str) -> None:
     agent.write("")
@@ -215,5 +245,5 @@ def test_help_and_version() -> None:
         command = [sys.executable, "-m", "agent.main", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
 
-    assert all(command in said("--help") for command in ("run", "once", "check", "version"))
+    assert all(command in said("--help") for command in ("run", "once", "check", "spool", "version"))
     assert said("version") == f"{__version__}\n"

@@ -77,7 +77,7 @@ class Reloading:
 @contextmanager
 def reloading(door: Door, client: ServerClient, dsn: str, folder: Path, *, paused: bool) -> Iterator[Reloading]:
     outbox = Outbox()
-    server = ServerTarget(TargetSettings(name="main", dsn=dsn), Changes(), outbox, None)
+    server = ServerTarget(TargetSettings(name="main", dsn=dsn), Changes(), outbox)
     targets: list[Target] = [server, HostTarget(outbox), AgentTarget(outbox, Health(outbox, ()))]
     schedule = Schedule(targets, outbox)
 

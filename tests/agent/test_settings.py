@@ -60,6 +60,49 @@ WRONG = {
     "no log files": (f'agent_id = "a"\n{TARGET}[targets.log]\nfiles = []', "targets[0].log.files: "),
     "a tiny spool": ('agent_id = "a"\n[spool]\nmax_bytes = 1', "spool.max_bytes: "),
     "no age": ('agent_id = "a"\n[spool]\nmax_age_hours = nan', "spool.max_age_hours: "),
+    "no bucket": ('agent_id = "a"\n[upload]\ntransport = "s3"', 'upload: bucket: transport = "s3" needs the name'),
+    "a bucket that is none": ('agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "s3://b"', "upload.bucket: "),
+    "a bucket behind the server": (
+        'agent_id = "a"\n[upload]\nbucket = "batches"',
+        'upload: bucket: belongs to transport = "s3"; it is "http"',
+    ),
+    "a region without a bucket": (
+        f'agent_id = "a"\n{SERVER}[upload]\ntransport = "presigned"\nregion = "eu-central-1"',
+        'upload: region: belongs to transport = "s3"; it is "presigned"',
+    ),
+    "an address without a bucket": (
+        'agent_id = "a"\n[upload]\nendpoint_url = "https://s3.example"',
+        'upload: endpoint_url: belongs to transport = "s3"',
+    ),
+    "two authorities for one server": (
+        'agent_id = "a"\n[upload]\nca_file = "/ca.pem"',
+        'upload: ca_file: transport = "http" goes to the server; set server.ca_file',
+    ),
+    "nobody who signs": (
+        'agent_id = "a"\n[upload]\ntransport = "presigned"',
+        'upload.transport: "presigned" asks the server for addresses; add [server] with url and token_file',
+    ),
+    "batches in the clear": (
+        'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "http://s3.example"',
+        "upload.endpoint_url: http:// would send batches in the clear; use https://",
+    ),
+    "an address without an end": (
+        'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "https://[::1"',
+        "upload.endpoint_url: Invalid IPv6 URL",
+    ),
+    "an address with a port that is none": (
+        'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "https://s3.example:port"',
+        "upload.endpoint_url: Port could not be cast",
+    ),
+    "credentials in an address": (
+        f'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "b-1"\nendpoint_url = "https://k:{SECRET}@s3.example"',
+        "upload.endpoint_url: ",
+    ),
+    "another transport": ('agent_id = "a"\n[upload]\ntransport = "ftp"', "upload.transport: Input should be 'http'"),
+    "credentials of AWS": (
+        f'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "b-1"\nsecret_access_key = "{SECRET}"',
+        "upload.secret_access_key: Extra inputs",
+    ),
     "no token": ('agent_id = "a"\n[server]\nurl = "https://x"', "server.token_file: Field required"),
 }
 
@@ -103,6 +146,13 @@ def test_this_host_may_be_spoken_to_in_the_clear(tmp_path: Path, url: str) -> No
     settings = loaded(tmp_path, f'agent_id = "a"\n[server]\nurl = "{url}"\ntoken_file = "/t"')
     assert settings.server is not None
     assert settings.server.url == url
+
+
+def test_into_the_bucket_itself_no_server_is_needed(tmp_path: Path) -> None:
+    text = 'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "b-1"\nendpoint_url = "http://127.0.0.1:8333"'
+    settings = loaded(tmp_path, text)
+    assert settings.server is None
+    assert settings.upload.endpoint_url == "http://127.0.0.1:8333"
 
 
 @pytest.mark.parametrize(

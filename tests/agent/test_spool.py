@@ -16,8 +16,10 @@ from uuid import UUID
 import pytest
 
 from agent import spool as module
-from agent.spool import Entry, Spool, SpoolError
+from agent.spool import Spool, SpoolError
+from agent.spooled import Entry
 from contracts.batch import Gap, GapReason
+from tests.agent.disk import fill, tiny_disk
 
 ROOT = Path(__file__).parents[2]
 HOUR_US = 3_600_000_000
@@ -100,6 +102,33 @@ def test_no_crash_loses_a_promised_batch_or_uses_a_place_twice(tmp_path: Path, h
     assert how[0] == "random" or int(done.stdout) >= 40
 
 
+def test_nothing_gets_its_name_before_it_is_on_the_disk(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = opened()
+    steps: list[tuple[str, ...]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        steps.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        steps.append(("rename", path.name, target.name))
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced)
+        patch.setattr(Path, "rename", renamed)
+        entry = put(spool)
+    assert steps == [
+        ("fsync", "000000000000.part"),
+        ("fsync", "stream.json.new"),
+        ("rename", "stream.json.new", "stream.json"),
+        ("fsync", "spool"),
+        ("rename", "000000000000.part", entry.path.name),
+        ("fsync", "spool"),
+    ]
+
+
 def test_the_oldest_make_room_and_the_next_batch_tells_of_them(opened: Opened) -> None:
     spool = opened(max_bytes=1000)
     times = [now() + number for number in range(5)]
@@ -157,33 +186,32 @@ def test_losses_of_one_kind_without_a_batch_between_them_are_one_gap(opened: Ope
     )
 
 
-@pytest.fixture
-def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a disk: {mounted.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+def test_a_full_disk_costs_the_batch_and_nothing_else(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", "128k") as disk:
+        spool = Spool(disk / "spool", 10**9, 3600)
+        put(spool, b"kept", mark="kept")
+        with pytest.raises(SpoolError, match=r"spool.*No space left on device"):
+            put(spool, os.urandom(256_000), mark="lost")
+        assert spool.marks == {"db": "kept"}
+        spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=1))
+        (gap,) = told_by_next(spool)
+        assert gap.reason is GapReason.DISK_FULL
+        assert [(entry.seq, entry.path.read_bytes()) for entry in spool.entries()] == [(0, b"kept"), (1, b"1")]
+        assert not list((disk / "spool").glob("*.part"))
+        spool.close()
 
 
-def test_a_full_disk_costs_the_batch_and_nothing_else(tiny_disk: Path) -> None:
-    spool = Spool(tiny_disk / "spool", 10**9, 3600)
-    put(spool, b"kept", mark="kept")
-    with pytest.raises(SpoolError, match=r"spool.*No space left on device"):
-        put(spool, os.urandom(256_000), mark="lost")
-    assert spool.marks == {"db": "kept"}
-    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=1))
-    (gap,) = told_by_next(spool)
-    assert gap.reason is GapReason.DISK_FULL
-    assert [(entry.seq, entry.path.read_bytes()) for entry in spool.entries()] == [(0, b"kept"), (1, b"1")]
-    assert not list((tiny_disk / "spool").glob("*.part"))
-    spool.close()
+def test_on_a_full_disk_what_cannot_be_sent_still_makes_way(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk", "128k") as disk:
+        spool = Spool(disk / "spool", 10**9, 3600)
+        bad = put(spool)
+        put(spool)
+        fill(disk / "ballast")
+        spool.put_aside(bad, GapReason.CORRUPT, "not gzip")
+        assert [entry.seq for entry in spool.entries()] == [1]
+        (disk / "ballast").unlink()
+        assert [gap.reason for gap in told_by_next(spool)] == [GapReason.CORRUPT]
+        spool.close()
 
 
 @pytest.mark.parametrize("step", ["write", "sync", "rename"])
@@ -233,7 +261,7 @@ def test_room_that_cannot_be_made_is_a_spool_error(opened: Opened, monkeypatch: 
 def test_nobody_else_may_read_the_spool(opened: Opened, tmp_path: Path) -> None:
     spool = opened()
     put(spool)
-    spool.reject(put(spool), {"status": 422, "detail": "no"})
+    spool.put_aside(put(spool), GapReason.REJECTED, "no", 422)
     for path in [tmp_path / "spool", *(tmp_path / "spool").rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
@@ -271,12 +299,12 @@ def test_a_new_spool_tells_of_no_loss(opened: Opened) -> None:
 def test_a_rejected_batch_lies_aside_with_the_answer_and_is_told(opened: Opened, tmp_path: Path) -> None:
     spool = opened()
     entry = put(spool, b"refused")
-    spool.reject(entry, {"status": 422, "detail": "frames: no"})
+    spool.put_aside(entry, GapReason.REJECTED, "frames: no", 422)
     assert spool.entries() == []
     aside = tmp_path / "spool" / "rejected"
     assert (aside / entry.path.name).read_bytes() == b"refused"
     (answer,) = aside.glob("*.answer.json")
-    assert json.loads(answer.read_bytes()) == {"status": 422, "detail": "frames: no"}
+    assert json.loads(answer.read_bytes()) == {"reason": "rejected", "status": 422, "detail": "frames: no"}
     (gap,) = told_by_next(spool)
     assert (gap.reason, gap.batches, gap.detail) == (GapReason.REJECTED, 1, "frames: no")
 
@@ -284,7 +312,7 @@ def test_a_rejected_batch_lies_aside_with_the_answer_and_is_told(opened: Opened,
 def test_what_lies_aside_is_bounded_as_the_spool_is(opened: Opened, tmp_path: Path) -> None:
     spool = opened(max_bytes=10_000)
     for number in range(30):
-        spool.reject(put(spool, b"%d" % number * 400), {"status": 422, "detail": "no"})
+        spool.put_aside(put(spool, b"%d" % number * 400), GapReason.REJECTED, "no", 422)
     files = list((tmp_path / "spool").rglob("*"))
     assert sum(file.stat().st_size for file in files if file.is_file()) < 12_000
     assert any(file.read_bytes().startswith(b"2929") for file in files if file.is_file())

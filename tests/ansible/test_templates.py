@@ -12,7 +12,16 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from agent.settings import HostSettings, LogSettings, ServerSettings, Settings, SpoolSettings, TargetSettings, load
+from agent.settings import (
+    HostSettings,
+    LogSettings,
+    ServerSettings,
+    Settings,
+    SpoolSettings,
+    TargetSettings,
+    UploadSettings,
+    load,
+)
 from tests.ansible.controller import ansible, rendered
 
 #: Every option that comes to stand in agent.toml, none with its default.
@@ -22,6 +31,11 @@ _EVERYTHING: dict[str, Any] = {
     "pganalytics_agent_server_url": "https://pganalytics.example.org/base",
     "pganalytics_agent_token_file": "/srv/token",
     "pganalytics_agent_ca_file": "/srv/ca.pem",
+    "pganalytics_agent_transport": "s3",
+    "pganalytics_agent_bucket": "batches",
+    "pganalytics_agent_bucket_region": "eu-central-1",
+    "pganalytics_agent_bucket_endpoint_url": "https://s3.example.org",
+    "pganalytics_agent_bucket_ca_file": "/srv/s3.pem",
     "pganalytics_agent_spool_max_bytes": 2_000_000,
     "pganalytics_agent_spool_max_age_hours": 1.5,
     "pganalytics_agent_host_enabled": False,
@@ -75,6 +89,13 @@ def test_the_agent_reads_what_the_options_say(everything: Path) -> None:
         server=ServerSettings(
             url="https://pganalytics.example.org/base", token_file=Path("/srv/token"), ca_file=Path("/srv/ca.pem")
         ),
+        upload=UploadSettings(
+            transport="s3",
+            bucket="batches",
+            region="eu-central-1",
+            endpoint_url="https://s3.example.org",
+            ca_file=Path("/srv/s3.pem"),
+        ),
         spool=SpoolSettings(max_bytes=2_000_000, max_age_hours=1.5),
         host=HostSettings(enabled=False),
         targets=(
@@ -92,6 +113,12 @@ def test_without_options_the_agent_has_its_own_defaults(tmp_path: Path) -> None:
     made = rendered(tmp_path, "agent.toml.j2", {"pganalytics_agent_server_url": "https://pganalytics.example.org"})
     server = ServerSettings(url="https://pganalytics.example.org", token_file=Path("/etc/pganalytics/token"))
     assert load(made) == Settings(agent_id="localhost", server=server)
+
+
+def test_an_agent_that_puts_into_the_bucket_itself_needs_no_server(tmp_path: Path) -> None:
+    options = {"pganalytics_agent_transport": "s3", "pganalytics_agent_bucket": "batches"}
+    made = load(rendered(tmp_path, "agent.toml.j2", options))
+    assert made == Settings(agent_id="localhost", upload=UploadSettings(transport="s3", bucket="batches"))
 
 
 def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None:

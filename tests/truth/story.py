@@ -43,7 +43,7 @@ class Story:
         """From now on it is this server that is read; another one after a failover."""
         if self._target is not None:
             self._target.close()
-        self._target = ServerTarget(TargetSettings(name=TARGET, dsn=dsn), self.changes, self._outbox, None)
+        self._target = ServerTarget(TargetSettings(name=TARGET, dsn=dsn), self.changes, self._outbox)
         self._target.apply(Document(databases=DatabaseSettings(include=databases)))
 
     def read(self, *metrics: Metric) -> None:

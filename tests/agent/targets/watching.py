@@ -42,7 +42,9 @@ class Watched:
     def __init__(self, settings: TargetSettings, mark: str | None = None) -> None:
         self.changes = Changes()
         self.outbox = Outbox()
-        self.target = ServerTarget(settings, self.changes, self.outbox, mark)
+        #: How far logs were read and stored.
+        self.marks = {settings.name: mark} if mark else {}
+        self.target = ServerTarget(settings, self.changes, self.outbox, lambda: self.marks)
 
     def collect(self, metric: Metric) -> Contents:
         """What one execution put into the outbox."""

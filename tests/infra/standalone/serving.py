@@ -22,9 +22,10 @@ import psycopg
 import urllib3
 from typer.testing import CliRunner
 
+from agent.transports.outcome import Upload
 from cli.main import app
 from contracts.batch import Batch, Frame, Run, Status
-from contracts.codec import encode
+from contracts.codec import decode, encode
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres
 
@@ -78,6 +79,12 @@ def batch(seq: int = 1, *, agent_id: str = "db-1", stream_id: UUID | None = None
             ),
         )
     )
+
+
+def upload(data: bytes) -> Upload:
+    """The batch as an agent's transport is given it."""
+    sent = decode(data)
+    return Upload(data, sent.stream_id, sent.seq, sent.sent_at)
 
 
 def loaded(dsn: str) -> int:

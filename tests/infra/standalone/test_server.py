@@ -32,6 +32,7 @@ from tests.infra.standalone.serving import (
     new_store,
     serving,
     until,
+    upload,
 )
 
 pytestmark = pytest.mark.processes
@@ -122,10 +123,10 @@ def test_a_token_that_is_no_longer_good_costs_the_agent_no_batch(running: Servin
     client = ServerClient(ServerSettings(url=running.url, token_file=token_file))
     data, token = batch(), running.token()
     token_file.write_text(f"{token}x")
-    assert isinstance(client.send(data), Later)
+    assert isinstance(client.send(upload(data)), Later)
     token_file.write_text(token)
-    assert isinstance(client.send(batch(agent_id="db-2")), Rejected)
-    assert isinstance(client.send(data), Delivered)
+    assert isinstance(client.send(upload(batch(agent_id="db-2"))), Rejected)
+    assert isinstance(client.send(upload(data)), Delivered)
     until(lambda: loaded(store) == 1)
 
 
