@@ -10,7 +10,7 @@ import pytest
 from contracts.objects import PREFIX
 from contracts.routes import ROUTES
 from functions.environment import SECRET, secrets, variable
-from functions.maintenance.handler import PARTITIONS
+from functions.maintenance.tasks import TASKS
 from infra.build import FUNCTIONS
 from tests.infra.aws.module import FOLDER, Function, blocks, functions, routes, text
 
@@ -90,8 +90,10 @@ def test_the_bucket_tells_of_batches() -> None:
     assert f'batches = "{PREFIX}"' in text()
 
 
-def test_the_schedule_asks_for_a_task_that_there_is() -> None:
-    assert f'jsonencode({{ task = "{PARTITIONS}" }})' in blocks('resource "aws_cloudwatch_event_target"')["partitions"]
+def test_the_schedule_asks_for_every_task_and_no_other() -> None:
+    entries = text().partition("\n  schedules = {\n")[2].partition("\n  }\n")[0]
+    assert set(re.findall(r"^    (\w+) = {", entries, re.MULTILINE)) == set(TASKS)
+    assert "jsonencode({ task = each.key })" in blocks('resource "aws_cloudwatch_event_target"')["maintenance"]
 
 
 def test_no_secret_has_a_value_here() -> None:

@@ -13,6 +13,7 @@ from contracts.codec import decode, sha256
 from contracts.objects import PREFIX, key_of
 from functions.ingest.bucket import DirectoryBucket
 from functions.ingest.loader import take
+from functions.retention import Retention
 from functions.store import Store, StoreUnavailableError
 from infra.standalone import reconcile as module
 from infra.standalone.embedded import EmbeddedPostgres
@@ -52,11 +53,11 @@ def test_only_what_the_store_does_not_know_is_queued(
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK", 2)
     keys = [put(bucket, batch(seq)) for seq in range(5)]
-    assert take(keys[:3], bucket, store, keep_days=30) == {}
+    assert take(keys[:3], bucket, store, Retention(30)) == {}
     nonsense, quarantined = f"{PREFIX}agent=db-1/one.json.gz", f"{PREFIX}agent=db-1/two.json.gz"
     for key in (nonsense, quarantined):
         bucket.create(key, b"")
-    assert take([quarantined], bucket, store, keep_days=30) == {}
+    assert take([quarantined], bucket, store, Retention(30)) == {}
     assert reconcile(bucket, store, queue) == 3
     assert {message.body for message in queue.receive()} == {*keys[3:], nonsense}
 
@@ -66,7 +67,7 @@ def test_a_second_batch_at_the_same_place_is_told_from_the_first(
 ) -> None:
     stream = decode(batch()).stream_id
     first, second = (put(bucket, batch(1, stream_id=stream)) for _ in range(2))
-    take([first], bucket, store, keep_days=30)
+    take([first], bucket, store, Retention(30))
     assert reconcile(bucket, store, queue) == 1
     assert [message.body for message in queue.receive()] == [second]
 
