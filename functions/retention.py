@@ -18,10 +18,11 @@ _MOST_DAYS = 3650
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Days that are kept: of every table, and of those metrics that are kept for another time."""
+    """Days that are kept: of every table, of those metrics that are kept for another time, and of rollups."""
 
     keep_days: int
     by_metric: Mapping[str, int] = field(default_factory=dict)
+    rollups: int = 400
 
     def of(self, metric: str) -> int:
         """Days that a metric is kept."""
@@ -33,10 +34,12 @@ class Retention:
         return max(self.of(metric) for metric in CATALOGUE)
 
     def of_table(self, table: str) -> int:
-        """Days that a table partitioned by day is kept, such as `metric.table_stats` or `store.runs`."""
+        """Days that a partitioned table is kept, such as `metric.table_stats` or `store.runs`."""
         schema, _, name = table.partition(".")
         if schema == "metric":
             return self.of(name)
+        if schema == "rollup":
+            return self.rollups
         return self.longest if table == "store.frames" else self.keep_days
 
 

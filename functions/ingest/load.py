@@ -12,6 +12,7 @@ from psycopg.errors import CheckViolation
 from contracts.batch import Batch, Frame
 from contracts.metrics import CATALOGUE, Metric
 from functions.ingest.copy import copy_frames
+from functions.ingest.due import note_hours
 from functions.ingest.ledger import Arrival, Claim, claim
 from functions.ingest.records import (
     Kept,
@@ -101,6 +102,7 @@ def _claim_and_copy(store: Store, arrivals: Sequence[Arrival], kept: Sequence[Ke
                 insert_frames(connection, batch.agent_id, of)
                 insert_runs(connection, batch.agent_id, of)
                 insert_gaps(connection, batch.agent_id, of)
+            note_hours(connection, ((batch.agent_id, frame) for batch, of in taken for frame in of.frames))
         for metric, frames in _by_metric(taken):
             copy_frames(connection, metric, frames)
     return [_outcome(arrival, claimed) for arrival, claimed in zip(arrivals, claims, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from psycopg import sql
 from psycopg.errors import DeadlockDetected, LockNotAvailable
@@ -50,6 +50,10 @@ def turn(store: Store, now: datetime, retention: Retention, seconds_left: Callab
         with store.transaction() as connection:
             row = connection.execute("select store.make_partitions(%s)", (now.date() + timedelta(days=day),)).fetchone()
             turned.made += row[0] if row else 0
+    for month in _months(now.date()):
+        with store.transaction() as connection:
+            row = connection.execute("select store.make_rollup_partitions(%s)", (month,)).fetchone()
+            turned.made += row[0] if row else 0
     names = _beyond(store, now, retention)
     for done, name in enumerate(names):
         if seconds_left() <= 0:
@@ -57,6 +61,12 @@ def turn(store: Store, now: datetime, retention: Retention, seconds_left: Callab
             break
         _drop(store, name, turned)
     return turned
+
+
+def _months(today: date) -> list[date]:
+    """The months of the hours that are rolled up now, and of those of the days ahead."""
+    days = (today - timedelta(days=BEHIND_DAYS), today + timedelta(days=AHEAD_DAYS))
+    return sorted({day.replace(day=1) for day in days})
 
 
 def _beyond(store: Store, now: datetime, retention: Retention) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from pydantic import Field, SecretStr
 from functions.maintenance.alone import alone
 from functions.maintenance.expire import expire
 from functions.maintenance.partitions import turn
-from functions.retention import RetentionEnvironment
+from functions.maintenance.rollup import roll_up
+from functions.retention import Retention, RetentionEnvironment
 from functions.store import Store
 
 
@@ -23,6 +24,12 @@ class UnknownTaskError(ValueError):
 class MaintenanceEnvironment(RetentionEnvironment):
     store_dsn: SecretStr
     quarantine_keep_days: int = Field(default=90, ge=1, le=3650)
+    rollup_keep_days: int = Field(default=400, ge=1, le=3650)
+    rollup_seconds: int = Field(default=60, ge=1, le=800)
+
+    @property
+    def retention(self) -> Retention:
+        return replace(super().retention, rollups=self.rollup_keep_days)
 
 
 #: Seconds that a task may still take; at 0 it ends with what it has in hand.
@@ -35,11 +42,15 @@ def _partitions(store: Store, told: MaintenanceEnvironment, now: datetime, secon
     return turn(store, now, told.retention, seconds_left)
 
 
+def _rollup(store: Store, told: MaintenanceEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
+    return roll_up(store, now, told.retention, told.rollup_seconds, seconds_left)
+
+
 def _expire(store: Store, told: MaintenanceEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
     return expire(store, now, told.quarantine_keep_days)
 
 
-TASKS: Mapping[str, _Task] = {"partitions": _partitions, "expire": _expire}
+TASKS: Mapping[str, _Task] = {"partitions": _partitions, "rollup": _rollup, "expire": _expire}
 
 
 def do(

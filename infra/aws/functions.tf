@@ -96,6 +96,8 @@ locals {
         PGANALYTICS_STORE_DSN_SECRET     = aws_secretsmanager_secret.store.arn
         PGANALYTICS_KEEP_DAYS            = tostring(var.store_keep_days)
         PGANALYTICS_KEEP_DAYS_BY_METRIC  = local.keep_days_by_metric
+        PGANALYTICS_ROLLUP_KEEP_DAYS     = tostring(var.rollup_keep_days)
+        PGANALYTICS_ROLLUP_SECONDS       = tostring(var.rollup_seconds)
         PGANALYTICS_QUARANTINE_KEEP_DAYS = tostring(var.quarantine_keep_days)
       }
     }

@@ -6,6 +6,10 @@ locals {
       every       = "rate(1 hour)"
       description = "Makes the store's partitions ahead, and drops those past their retention."
     }
+    rollup = {
+      every       = "rate(5 minutes)"
+      description = "Rolls up the hours that have new data."
+    }
     expire = {
       every       = "rate(1 day)"
       description = "Removes what went to quarantine long ago."

@@ -95,6 +95,28 @@ variable "store_keep_days_by_metric" {
   }
 }
 
+variable "rollup_keep_days" {
+  description = "Days after which hourly rollups leave the store, by the month."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.rollup_keep_days >= 1 && var.rollup_keep_days <= 3650 && floor(var.rollup_keep_days) == var.rollup_keep_days
+    error_message = "rollup_keep_days: a whole number from 1 to 3650."
+  }
+}
+
+variable "rollup_seconds" {
+  description = "Seconds that one run of the rollup may take, every five minutes; what is left then is for the next."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.rollup_seconds >= 1 && var.rollup_seconds <= 800 && floor(var.rollup_seconds) == var.rollup_seconds
+    error_message = "rollup_seconds: a whole number from 1 to 800."
+  }
+}
+
 variable "quarantine_keep_days" {
   description = "Days after which the store forgets what it could not load; the objects stay in the bucket."
   type        = number

@@ -96,6 +96,13 @@ def test_the_schedule_asks_for_every_task_and_no_other() -> None:
     assert "jsonencode({ task = each.key })" in blocks('resource "aws_cloudwatch_event_target"')["maintenance"]
 
 
+def test_maintenance_ends_before_it_is_ended() -> None:
+    """One task's own limit, and the time that what is in hand then may take, are within the function's."""
+    (limit,) = re.findall(r"var\.rollup_seconds <= (\d+)", blocks("variable")["rollup_seconds"])
+    (timeout,) = re.findall(r"maintenance = {.*?timeout +(?:=) (\d+)", text(), re.DOTALL)
+    assert int(limit) + 60 <= int(timeout) <= 900
+
+
 def test_no_secret_has_a_value_here() -> None:
     assert "aws_secretsmanager_secret_version" not in text()
     assert set(blocks('resource "aws_secretsmanager_secret"')) == {"store", "keys"}
