@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import client, keys, migrate, serve, tokens, version
+from cli import client, keys, maintain, migrate, serve, tokens, version
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("demo")(demo)
 app.command("migrate")(migrate.migrate)
+app.command("maintain")(maintain.maintain)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="token")
 app.command("agents")(client.agents)

@@ -70,6 +70,7 @@ def roll_up(
     last = now - _SETTLES - _HOUR
     with store.transaction() as connection:
         pending = connection.execute(_PENDING, (last, _AT_MOST)).fetchall()
+    _make_partitions(store, [hour for hour, _ in pending], now, retention)
     failures = 0
     for target, hours in _chunks([(target, hour) for hour, target in pending]):
         if time.monotonic() >= ends or seconds_left() <= 0:
@@ -95,6 +96,15 @@ def roll_up(
     return done
 
 
+def _make_partitions(store: Store, hours: Sequence[datetime], now: datetime, retention: Retention) -> None:
+    # In a transaction of its own: until its end the lock of the making would hold up the loader.
+    affected = {hour + after for hour in hours for after in (timedelta(), LOOKBACK_HOURS * _HOUR)}
+    months = {hour.date().replace(day=1) for hour in affected if _keeps(hour, now, retention.rollups)}
+    for month in sorted(months):
+        with store.transaction() as connection:
+            connection.execute("select store.make_rollup_partitions(%s)", (month,))
+
+
 def _chunks(due: Sequence[tuple[int, datetime]]) -> list[tuple[int, list[datetime]]]:
     """Some hours of a target each; those with the newest come first."""
     chunks = []
@@ -115,8 +125,6 @@ def _chunk(store: Store, target: int, hours: Sequence[datetime], now: datetime, 
             "delete from store.rollup_due where target_id = %s and hour = any(%s) returning hour", (target, list(hours))
         ).fetchall()
         affected = _affected(connection, target, {hour for (hour,) in taken}, now)
-        for month in sorted({hour.date().replace(day=1) for hour in affected if _keeps(hour, now, retention.rollups)}):
-            connection.execute("select store.make_rollup_partitions(%s)", (month,))
         return [_make(connection, target, hour, now, retention) for hour in affected]
 
 

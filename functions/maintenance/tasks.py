@@ -21,8 +21,9 @@ class UnknownTaskError(ValueError):
     """The event asks for something that maintenance does not do."""
 
 
-class MaintenanceEnvironment(RetentionEnvironment):
-    store_dsn: SecretStr
+class TaskEnvironment(RetentionEnvironment):
+    """What the tasks are told, wherever they run."""
+
     quarantine_keep_days: int = Field(default=90, ge=1, le=3650)
     rollup_keep_days: int = Field(default=400, ge=1, le=3650)
     rollup_seconds: int = Field(default=60, ge=1, le=800)
@@ -32,30 +33,32 @@ class MaintenanceEnvironment(RetentionEnvironment):
         return replace(super().retention, rollups=self.rollup_keep_days)
 
 
+class MaintenanceEnvironment(TaskEnvironment):
+    store_dsn: SecretStr
+
+
 #: Seconds that a task may still take; at 0 it ends with what it has in hand.
 SecondsLeft = Callable[[], float]
 
-_Task = Callable[[Store, MaintenanceEnvironment, datetime, SecondsLeft], Any]
+_Task = Callable[[Store, TaskEnvironment, datetime, SecondsLeft], Any]
 
 
-def _partitions(store: Store, told: MaintenanceEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
+def _partitions(store: Store, told: TaskEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
     return turn(store, now, told.retention, seconds_left)
 
 
-def _rollup(store: Store, told: MaintenanceEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
+def _rollup(store: Store, told: TaskEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
     return roll_up(store, now, told.retention, told.rollup_seconds, seconds_left)
 
 
-def _expire(store: Store, told: MaintenanceEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
+def _expire(store: Store, told: TaskEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
     return expire(store, now, told.quarantine_keep_days)
 
 
 TASKS: Mapping[str, _Task] = {"partitions": _partitions, "rollup": _rollup, "expire": _expire}
 
 
-def do(
-    task: object, store: Store, told: MaintenanceEnvironment, now: datetime, seconds_left: SecondsLeft
-) -> dict[str, Any]:
+def do(task: object, store: Store, told: TaskEnvironment, now: datetime, seconds_left: SecondsLeft) -> dict[str, Any]:
     """Do one task, and answer what was done; where another run is at it, `running` says so and nothing is done.
 
     Raises:

@@ -18,6 +18,13 @@ declare
     month date := date_trunc('month', for_day)::date;
     made integer := 0;
 begin
+    if not exists (
+        select from pg_class c
+        where c.relkind = 'p' and c.relnamespace = 'rollup'::regnamespace
+            and to_regclass(format('partition.%I', 'rollup_' || c.relname || '_' || to_char(month, 'YYYYMM'))) is null
+    ) then
+        return 0;  -- most of the time: and nobody waits for the lock
+    end if;
     perform pg_advisory_xact_lock(hashtext('store.make_partitions'));
     for parent in
         select c.relname from pg_class c where c.relkind = 'p' and c.relnamespace = 'rollup'::regnamespace order by 1

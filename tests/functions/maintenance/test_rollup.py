@@ -187,6 +187,33 @@ def test_several_at_once_give_what_one_gives(store_dsn: str, store: Store, conne
         assert [row[1:] for row in _rows(connection, agent)] == once
 
 
+def test_two_runs_take_turns_at_a_target(store_dsn: str, store: Store, connection: Connection, start: int) -> None:
+    note = "insert into store.rollup_due select distinct target_id, hour from rollup.table_stats"
+    _load(store, History.random(2, start, HOURS).batches("a"))
+    _roll_up(store)
+    rows = _rows(connection, "a")
+    other = Store(SecretStr(store_dsn), "tests of another run")
+
+    def run() -> None:
+        _roll_up(other)
+        other.close()
+
+    second = threading.Thread(target=run)
+    with store.transaction() as first:
+        first.execute(note)  # of its own, so that no note is a lock between the two
+        assert _roll_up(store).hours == HOURS
+        connection.execute(note)
+        second.start()
+        waits = (
+            "select from pg_stat_activity where application_name = 'tests of another run' and wait_event_type = 'Lock'"
+        )
+        deadline = time.monotonic() + 30
+        while second.is_alive() and connection.execute(waits.encode()).fetchone() is None:
+            assert time.monotonic() < deadline
+    second.join()
+    assert _rows(connection, "a") == rows
+
+
 def test_what_is_being_loaded_is_rolled_up_the_next_time(
     store_dsn: str, store: Store, connection: Connection, start: int
 ) -> None:
