@@ -17,7 +17,7 @@ OF_COUNTERS = {
     "readings": "Rows that were read; a changed frame has none where nothing changed.",
     "covered_us": "Time that the differences between readings of this hour are of, in epochs that went on.",
     "resets": "Readings that began a new epoch.",
-    "unknown": "Rows without a difference: the first of an epoch, of a table, of a life.",
+    "unknown": "Rows without a difference: there was none before them in their epoch.",
     "falls": "Rows whose counters fell within an epoch: without a difference, too.",
 }
 OF_GAUGES = {"samples": "Readings that the average is of."}

@@ -102,7 +102,7 @@ def _cover() -> str:
 def _difference(of: Rollup) -> str:
     # The hour's first instant is its own, the next one's is not; delta leaves out the one, and takes the other.
     by = ["d.target_id", *(f"d.{name}" for name in of.key)]
-    none = ", ".join(f"d.{name}" for name in of.metric.counters)
+    none = ", ".join(f"d.{name}" for name in of.counters)
     columns = [*by, *(f"sum(d.{name})::bigint as {name}" for name in of.counters), "count(*) as readings"]
     columns += ["count(*) filter (where d.fell) as falls"]
     return f"""difference as (

@@ -177,6 +177,10 @@ def test_maintenance_by_hand_says_what_it_did(server: EmbeddedPostgres, tmp_path
     assert again.stdout.startswith(f"{task}: ")
 
 
+def test_the_help_names_every_task() -> None:
+    assert f"{', '.join(list(TASKS)[:-1])} or {list(TASKS)[-1]}." in run("maintain", "--help").output
+
+
 def test_maintenance_that_cannot_be_done(server: EmbeddedPostgres) -> None:
     unknown = run("maintain", "vacuum", PGANALYTICS_STORE_DSN=new_store(server))
     assert unknown.exit_code == 2

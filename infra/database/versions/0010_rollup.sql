@@ -95,8 +95,7 @@ language sql as $$
             sum(d.softirq_us)::bigint as softirq_us, sum(d.steal_us)::bigint as steal_us, count(*) as readings,
             count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.user_us, d.nice_us, d.system_us, d.idle_us, d.iowait_us, d.irq_us, d.softirq_us, d.steal_us,
-                d.context_switches, d.interrupts
+                d.user_us, d.nice_us, d.system_us, d.idle_us, d.iowait_us, d.irq_us, d.softirq_us, d.steal_us
             ) = 0) as unknown
         from delta.host_cpu(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -387,8 +386,7 @@ language sql as $$
             sum(d.send_drops)::bigint as send_drops, count(*) as readings,
             count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.received_bytes, d.sent_bytes, d.received_packets, d.sent_packets, d.receive_errors, d.send_errors,
-                d.receive_drops, d.send_drops
+                d.received_bytes, d.sent_bytes, d.receive_errors, d.send_errors, d.receive_drops, d.send_drops
             ) = 0) as unknown
         from delta.host_network(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -543,8 +541,7 @@ language sql as $$
                 d.xact_commit, d.xact_rollback, d.blks_read, d.blks_hit, d.tup_returned, d.tup_fetched,
                 d.tup_inserted, d.tup_updated, d.tup_deleted, d.conflicts, d.temp_files, d.temp_bytes, d.deadlocks,
                 d.checksum_failures, d.blk_read_time_us, d.blk_write_time_us, d.session_time_us, d.active_time_us,
-                d.idle_in_transaction_time_us, d.sessions, d.sessions_abandoned, d.sessions_fatal, d.sessions_killed,
-                d.parallel_workers_to_launch, d.parallel_workers_launched
+                d.idle_in_transaction_time_us, d.sessions
             ) = 0) as unknown
         from delta.database_stats(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -653,10 +650,8 @@ language sql as $$
             sum(d.heap_blks_read)::bigint as heap_blks_read, sum(d.heap_blks_hit)::bigint as heap_blks_hit,
             count(*) as readings, count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.seq_scan, d.seq_tup_read, d.bitmap_tup_fetch, d.n_tup_ins, d.n_tup_upd, d.n_tup_del,
-                d.n_tup_hot_upd, d.n_tup_newpage_upd, d.vacuum_count, d.autovacuum_count, d.analyze_count,
-                d.autoanalyze_count, d.total_vacuum_time_us, d.total_autovacuum_time_us, d.total_analyze_time_us,
-                d.total_autoanalyze_time_us, d.heap_blks_read, d.heap_blks_hit, d.toast_blks_read, d.toast_blks_hit
+                d.seq_scan, d.seq_tup_read, d.n_tup_ins, d.n_tup_upd, d.n_tup_del, d.n_tup_hot_upd, d.vacuum_count,
+                d.autovacuum_count, d.analyze_count, d.autoanalyze_count, d.heap_blks_read, d.heap_blks_hit
             ) = 0) as unknown
         from delta.table_stats(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -834,15 +829,9 @@ language sql as $$
             sum(d.shared_blk_write_time_us)::bigint as shared_blk_write_time_us,
             sum(d.wal_bytes)::bigint as wal_bytes, count(*) as readings, count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.calls, d.plans, d.rows, d.total_exec_time_us, d.total_plan_time_us, d.shared_blks_hit,
-                d.shared_blks_read, d.shared_blks_dirtied, d.shared_blks_written, d.local_blks_hit,
-                d.local_blks_read, d.local_blks_dirtied, d.local_blks_written, d.temp_blks_read, d.temp_blks_written,
-                d.shared_blk_read_time_us, d.shared_blk_write_time_us, d.local_blk_read_time_us,
-                d.local_blk_write_time_us, d.temp_blk_read_time_us, d.temp_blk_write_time_us, d.wal_records,
-                d.wal_fpi, d.wal_bytes, d.wal_buffers_full, d.jit_functions, d.jit_generation_time_us,
-                d.jit_inlining_count, d.jit_inlining_time_us, d.jit_optimization_count, d.jit_optimization_time_us,
-                d.jit_emission_count, d.jit_emission_time_us, d.jit_deform_count, d.jit_deform_time_us,
-                d.parallel_workers_to_launch, d.parallel_workers_launched
+                d.calls, d.rows, d.total_exec_time_us, d.total_plan_time_us, d.shared_blks_hit, d.shared_blks_read,
+                d.shared_blks_dirtied, d.shared_blks_written, d.temp_blks_read, d.temp_blks_written,
+                d.shared_blk_read_time_us, d.shared_blk_write_time_us, d.wal_bytes
             ) = 0) as unknown
         from delta.statement_stats(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -907,7 +896,7 @@ language sql as $$
             sum(d.maxwritten_clean)::bigint as maxwritten_clean, sum(d.buffers_alloc)::bigint as buffers_alloc,
             count(*) as readings, count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.buffers_clean, d.maxwritten_clean, d.buffers_alloc, d.buffers_backend, d.buffers_backend_fsync
+                d.buffers_clean, d.maxwritten_clean, d.buffers_alloc
             ) = 0) as unknown
         from delta.bgwriter(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -973,8 +962,7 @@ language sql as $$
             sum(d.buffers_written)::bigint as buffers_written, count(*) as readings,
             count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.num_timed, d.num_requested, d.num_done, d.restartpoints_timed, d.restartpoints_req,
-                d.restartpoints_done, d.write_time_us, d.sync_time_us, d.buffers_written, d.slru_written
+                d.num_timed, d.num_requested, d.write_time_us, d.sync_time_us, d.buffers_written
             ) = 0) as unknown
         from delta.checkpointer(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -1038,8 +1026,7 @@ language sql as $$
             sum(d.wal_bytes)::bigint as wal_bytes, sum(d.wal_buffers_full)::bigint as wal_buffers_full,
             count(*) as readings, count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.wal_records, d.wal_fpi, d.wal_bytes, d.wal_buffers_full, d.wal_write, d.wal_sync,
-                d.wal_write_time_us, d.wal_sync_time_us
+                d.wal_records, d.wal_fpi, d.wal_bytes, d.wal_buffers_full
             ) = 0) as unknown
         from delta.wal(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -1119,9 +1106,8 @@ language sql as $$
             sum(d.fsync_time_us)::bigint as fsync_time_us, count(*) as readings,
             count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.reads, d.read_bytes, d.read_time_us, d.writes, d.write_bytes, d.write_time_us, d.writebacks,
-                d.writeback_time_us, d.extends, d.extend_bytes, d.extend_time_us, d.hits, d.evictions, d.reuses,
-                d.fsyncs, d.fsync_time_us
+                d.reads, d.read_bytes, d.read_time_us, d.writes, d.write_bytes, d.write_time_us, d.extends,
+                d.extend_bytes, d.hits, d.evictions, d.fsyncs, d.fsync_time_us
             ) = 0) as unknown
         from delta.io(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
@@ -1405,8 +1391,7 @@ language sql as $$
             sum(d.dropped_batches)::bigint as dropped_batches, sum(d.sent_bytes)::bigint as sent_bytes,
             count(*) as readings, count(*) filter (where d.fell) as falls,
             count(*) filter (where not d.fell and num_nonnulls(
-                d.cpu_us, d.spooled_bytes, d.dropped_batches, d.dropped_bytes, d.uploads_accepted,
-                d.uploads_duplicate, d.uploads_later, d.uploads_rejected, d.uploads_failed, d.sent_bytes
+                d.cpu_us, d.spooled_bytes, d.dropped_batches, d.sent_bytes
             ) = 0) as unknown
         from delta.agent_health(
             of_target, of_hour - interval '1 microsecond', of_hour + interval '1 hour' - interval '1 microsecond'
