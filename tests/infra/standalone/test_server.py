@@ -395,7 +395,7 @@ def test_a_wrong_connection_string_is_named_and_not_shown(tmp_path: Path, dsn: s
 @pytest.mark.parametrize("variable", ["PGANALYTICS_KEEP_DAYS", "PGANALYTICS_ROLLUP_SECONDS"])
 def test_a_wrong_variable_of_a_function_is_named(tmp_path: Path, variable: str) -> None:
     ended = _serve(tmp_path, **{variable: "none"})
-    assert ended.exit_code == 2
+    assert ended.code == 2
     assert ended.message.startswith(f"{variable}: ")
 
 
