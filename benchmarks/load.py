@@ -27,6 +27,7 @@ from contracts.metrics import TABLE_STATS, Type
 from contracts.objects import key_of
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import load
+from functions.retention import Retention
 from functions.store import Store
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
@@ -87,7 +88,7 @@ def _load(dsn: str, number: int) -> tuple[float, float]:
     batches, store = _batches(number), _store(dsn)
     begun = time.monotonic()
     for first in range(0, number, _EVENT):
-        load(store, [_arrived(data) for data in batches[first : first + _EVENT]], 30)
+        load(store, [_arrived(data) for data in batches[first : first + _EVENT]], Retention(30))
     return begun, time.monotonic()
 
 

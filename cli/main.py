@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import agents, client, keys, migrate, replay, serve, tokens, version
+from cli import agents, client, keys, maintain, migrate, replay, serve, tokens, version
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo)
 app.command("migrate")(migrate.migrate)
 app.command("replay")(replay.replay)
+app.command("maintain")(maintain.maintain)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="token")
 app.add_typer(agents.app, name="agents")

@@ -41,7 +41,10 @@ def replay(
     keep_days: Annotated[
         int,
         typer.Option(
-            envvar="PGANALYTICS_KEEP_DAYS", min=1, max=3650, help="What is older than so many days is left out."
+            envvar="PGANALYTICS_KEEP_DAYS",
+            min=1,
+            max=3650,
+            help="What is older than so many days is left out; PGANALYTICS_KEEP_DAYS_BY_METRIC wins.",
         ),
     ] = 30,
     *,
@@ -59,8 +62,10 @@ def replay(
     date alone is its midnight in UTC. Exit code: 0, every object is loaded; 1, some could not be, or were refused; 2,
     how it was called; 130, it was stopped by Ctrl-C.
     """
+    from functions.environment import EnvironmentVariableError, read
     from functions.ingest import replay as replaying  # the SDK of AWS takes a while to import
     from functions.ingest.bucket import BucketUnavailableError, open_bucket
+    from functions.retention import Retention, RetentionEnvironment
     from functions.store import Store, StoreUnavailableError
 
     # A day without a partition is nothing to warn of: the loader makes one.
@@ -68,15 +73,18 @@ def replay(
     wanted = _wanted(from_, to, agent)
     try:
         bucket = open_bucket(bucket_url)
+        retention = Retention(keep_days, read(RetentionEnvironment).keep_days_by_metric)
     except ValueError as error:
         fail(f"--bucket-url: {error}")
+    except EnvironmentVariableError as error:
+        fail(str(error))
     store = Store(other_dsn(into, into_file) or store_dsn(store_dsn_file), "pganalytics replay")
     began, summary = time.monotonic(), replaying.Summary()
     trouble, stopped = "", 0
     try:
         replaying.check(store)
         keys = replaying.find_quarantined(bucket, store, wanted) if quarantined else replaying.find(bucket, wanted)
-        told = replaying.rehearse(keys, store) if dry_run else replaying.replay(keys, bucket, store, keep_days)
+        told = replaying.rehearse(keys, store) if dry_run else replaying.replay(keys, bucket, store, retention)
         with _stopping() as asked, _progress() as progress:
             for summary in told:
                 progress(summary)

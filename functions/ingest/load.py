@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from enum import StrEnum
 
 import psycopg
@@ -11,6 +12,7 @@ from psycopg.errors import CheckViolation
 from contracts.batch import Batch, Frame
 from contracts.metrics import CATALOGUE, Metric
 from functions.ingest.copy import copy_frames
+from functions.ingest.due import note_hours
 from functions.ingest.ledger import Arrival, Claim, claim
 from functions.ingest.records import (
     Kept,
@@ -21,6 +23,7 @@ from functions.ingest.records import (
     see_agent,
     within_retention,
 )
+from functions.retention import Retention
 from functions.store import Connection, Store, StoreUnavailableError
 
 
@@ -43,16 +46,17 @@ class CloneError(RefusedError):
 Outcome = Loaded | Exception
 
 
-def load(store: Store, arrivals: Sequence[Arrival], keep_days: int) -> list[Outcome]:
+def load(store: Store, arrivals: Sequence[Arrival], retention: Retention) -> list[Outcome]:
     """Load these batches in one transaction, one COPY a metric; loading them again changes nothing.
 
     Where that fails each is loaded in a transaction of its own, so that one at fault costs no other.
 
-    Frames older than `keep_days` are left out, and a gap says so; of a batch that was itself closed before, only gaps
-    remain, placed on the oldest day that is kept: an agent cannot make the store grow days that maintenance drops.
+    Frames older than their metric's retention are left out, and a gap says so; of a batch that was itself closed
+    before, only gaps remain, placed on the oldest day that is kept: an agent cannot make the store grow days that
+    maintenance drops.
     """
     try:
-        return _load(store, arrivals, keep_days)
+        return _load(store, arrivals, retention)
     except Exception as error:  # noqa: BLE001 - whatever it is, it may be one batch's
         if len(arrivals) == 1:
             return [_translated(error)]
@@ -61,7 +65,7 @@ def load(store: Store, arrivals: Sequence[Arrival], keep_days: int) -> list[Outc
         if [type(outcome) for outcome in outcomes[-2:]] == [StoreUnavailableError] * 2:
             outcomes.append(outcomes[-1])  # it is the store's fault, and asking it may take each time a deadline
         else:
-            outcomes += load(store, [arrival], keep_days)
+            outcomes += load(store, [arrival], retention)
     return outcomes
 
 
@@ -73,8 +77,8 @@ def _translated(error: Exception) -> Exception:
     return error
 
 
-def _load(store: Store, arrivals: Sequence[Arrival], keep_days: int) -> list[Outcome]:
-    kept = [within_retention(arrival.batch, keep_days) for arrival in arrivals]
+def _load(store: Store, arrivals: Sequence[Arrival], retention: Retention) -> list[Outcome]:
+    kept = [within_retention(arrival.batch, retention) for arrival in arrivals]
     try:
         return _claim_and_copy(store, arrivals, kept)
     except CheckViolation:
@@ -99,6 +103,7 @@ def _claim_and_copy(store: Store, arrivals: Sequence[Arrival], kept: Sequence[Ke
                 insert_runs(connection, batch.agent_id, of)
                 insert_gaps(connection, batch.agent_id, of)
             _leave_quarantine(connection, arrivals, claims)
+            note_hours(connection, ((batch.agent_id, frame) for batch, of in taken for frame in of.frames))
         for metric, frames in _by_metric(taken):
             copy_frames(connection, metric, frames)
     return [_outcome(arrival, claimed) for arrival, claimed in zip(arrivals, claims, strict=True)]
@@ -132,11 +137,17 @@ def _outcome(arrival: Arrival, claimed: Claim) -> Outcome:
 
 
 def _make_partitions(store: Store, kept: Sequence[Kept]) -> None:
-    # In a transaction of its own, so that no lock outlives the making.
-    instants = {at for of in kept for at in (of.at, *(frame.collected_at for frame in of.frames))}
-    for day in sorted({instant(at).date() for at in instants}):
+    # Of each day those tables that need it, for others' may have been dropped; in a transaction of its own, so that no
+    # lock outlives the making.
+    tables: dict[date, set[str]] = {}
+    for of in kept:
+        tables.setdefault(instant(of.at).date(), set()).update(("store.runs", "store.gaps"))
+        tables.setdefault(instant(of.frames_at).date(), set()).add("store.frames")
+        for frame in of.frames:
+            tables.setdefault(instant(frame.collected_at).date(), set()).add(f"metric.{frame.metric}")
+    for day, of_tables in sorted(tables.items()):
         with store.transaction() as connection:
-            connection.execute("select store.make_partitions(%s)", (day,))
+            connection.execute("select store.make_partitions(%s, %s)", (day, sorted(of_tables)))
 
 
 def quarantine(store: Store, object_key: str, agent_id: str | None, reason: str) -> None:

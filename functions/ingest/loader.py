@@ -15,27 +15,27 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from contracts.batch import Batch
 from contracts.codec import BatchError, decode, sha256
 from contracts.limits import MAX_AHEAD_US, MAX_COMPRESSED_BYTES
 from contracts.objects import PREFIX, key_of, parse_key
-from functions.environment import Environment, read
+from functions.environment import read
 from functions.http import logger
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, Outcome, RefusedError, load, quarantine
+from functions.retention import Retention, RetentionEnvironment
 from functions.store import Store, StoreUnavailableError
 
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
 _ENOUGH_ROWS = 100_000
 
 
-class LoaderEnvironment(Environment):
+class LoaderEnvironment(RetentionEnvironment):
     bucket_url: str
     store_dsn: SecretStr
-    keep_days: int = Field(default=30, ge=1, le=3650)
 
 
 @functools.cache
@@ -74,10 +74,10 @@ class Taken:
         return isinstance(self.outcome, Exception) and not self.quarantined
 
 
-def take(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> dict[str, Exception]:
+def take(object_keys: Iterable[str], bucket: Bucket, store: Store, retention: Retention) -> dict[str, Exception]:
     """Load these objects, or put them into quarantine. What is answered is to be tried again, and why."""
     failed: dict[str, Exception] = {}
-    for each in taken(object_keys, bucket, store, keep_days):
+    for each in taken(object_keys, bucket, store, retention):
         if isinstance(each.outcome, Loaded):
             rows = each.batch.rows if each.batch else 0
             logger.info("loaded", extra={"object_key": each.object_key, "rows": rows, "outcome": str(each.outcome)})
@@ -88,12 +88,12 @@ def take(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: in
     return failed
 
 
-def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> Iterator[Taken]:
+def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, retention: Retention) -> Iterator[Taken]:
     """Load these objects, or put them into quarantine, and tell of each; some are loaded in one transaction."""
     waiting: dict[str, Arrival] = {}
 
     def load_waiting() -> Iterator[Taken]:
-        for object_key, outcome in zip(waiting, load(store, list(waiting.values()), keep_days), strict=True):
+        for object_key, outcome in zip(waiting, load(store, list(waiting.values()), retention), strict=True):
             yield _aside(store, Taken(object_key, outcome, waiting[object_key].batch))
         waiting.clear()
 
@@ -176,7 +176,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             failed[record.message_id] = error
     keys = [key for keys in told.values() for key in keys]
-    missed = take(keys, _bucket(), _store(), _environment().keep_days) if keys else {}
+    missed = take(keys, _bucket(), _store(), _environment().retention) if keys else {}
     for message_id, its_keys in told.items():
         if reasons := [missed[key] for key in its_keys if key in missed]:
             failed[message_id] = reasons[0]

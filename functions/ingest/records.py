@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from contracts.batch import Batch, Frame, Gap, GapReason, Run
 from contracts.limits import BIGINT_MIN
 from contracts.names import target_id
+from functions.retention import Retention
 from functions.store import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What of a batch is within the retention; `at` is where its runs, frames and gaps are placed in time."""
+    """What of a batch is within the retention; `at` is where its runs and gaps are placed in time, `frames_at` where
+    its frames are.
+    """
 
     at: int
+    frames_at: int
     frames: Sequence[Frame]
     runs: Sequence[Run]
     gaps: Sequence[Gap]
 
 
-def within_retention(batch: Batch, keep_days: int) -> Kept:
-    oldest = (time.time_ns() // 1000) - keep_days * 86_400 * 1_000_000
-    frames = [frame for frame in batch.frames if frame.collected_at >= oldest]
+def within_retention(batch: Batch, retention: Retention) -> Kept:
+    now = time.time_ns() // 1000
+    oldest = _oldest(now, retention.keep_days)
+    frames = [frame for frame in batch.frames if frame.collected_at >= _oldest(now, retention.of(frame.metric))]
+    left_out = [frame for frame in batch.frames if frame.collected_at < _oldest(now, retention.of(frame.metric))]
     runs = batch.runs if batch.sent_at >= oldest else ()
     gaps = list(batch.gaps)
-    late = [frame.collected_at for frame in batch.frames if frame.collected_at < oldest]
+    late = [frame.collected_at for frame in left_out]
     late += [run.started_at for run in batch.runs] if not runs else []
     if late:
-        detail = (
-            f"older than the {keep_days} days that the store keeps; frames among it: {len(batch.frames) - len(frames)}"
+        gaps.append(
+            Gap(
+                reason=GapReason.RETENTION,
+                from_at=min(late),
+                until_at=max(late),
+                batches=1,
+                detail=_detail({frame.metric for frame in left_out}, len(left_out), retention),
+            )
         )
-        gaps.append(Gap(reason=GapReason.RETENTION, from_at=min(late), until_at=max(late), batches=1, detail=detail))
-    return Kept(max(batch.sent_at, oldest), frames, runs, gaps)
+    at, frames_at = (max(batch.sent_at, _oldest(now, days)) for days in (retention.keep_days, retention.longest))
+    return Kept(at, frames_at, frames, runs, gaps)
+
+
+def _oldest(now_us: int, days: int) -> int:
+    return now_us - days * 86_400 * 1_000_000
+
+
+def _detail(metrics: Iterable[str], frames: int, retention: Retention) -> str:
+    others = [f"; of {name}, {retention.of(name)}" for name in sorted(metrics) if name in retention.by_metric]
+    text = f"older than the {retention.keep_days} days that the store keeps; frames among it: {frames}{''.join(others)}"
+    return text[:1000]  # what a gap's detail may have
 
 
 def instant(at_us: int) -> datetime:
@@ -134,7 +156,7 @@ def insert_frames(connection: Connection, agent_id: str, kept: Kept) -> None:
             """,
             (
                 target_id(agent_id, target),
-                instant(kept.at),
+                instant(kept.frames_at),
                 [frame.metric for frame in of_target],
                 [frame.datid for frame in of_target],
                 [instant(frame.collected_at) for frame in of_target],

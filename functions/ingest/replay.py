@@ -24,6 +24,7 @@ from functions.ingest.listing import Days, day_of_instant
 from functions.ingest.load import Loaded
 from functions.ingest.loader import Taken, taken
 from functions.ingest.records import instant, within_retention
+from functions.retention import Retention
 from functions.store import Store, StoreUnavailableError
 
 #: Objects between two summaries, after any of which one may stop.
@@ -85,12 +86,12 @@ class Summary:
         """Whether every object could be loaded."""
         return not self.quarantined and not self.failed
 
-    def with_(self, each: Taken, keep_days: int) -> Summary:
+    def with_(self, each: Taken, retention: Retention) -> Summary:
         told = replace(self, objects=self.objects + 1, last=each.object_key)
         if each.outcome is Loaded.ALREADY:
             return replace(told, already=self.already + 1)
         if each.outcome is Loaded.NEW and each.batch is not None:
-            kept = within_retention(each.batch, keep_days).frames
+            kept = within_retention(each.batch, retention).frames
             return replace(
                 told,
                 new=self.new + 1,
@@ -171,7 +172,7 @@ def _is_wanted(key: str, bucket: Bucket, wanted: Wanted) -> bool:
     )
 
 
-def replay(keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) -> Iterator[Summary]:
+def replay(keys: Iterable[str], bucket: Bucket, store: Store, retention: Retention) -> Iterator[Summary]:
     """Load these objects, and tell after some of them what became of all so far.
 
     It ends early where the store or the bucket is away for all of a chunk.
@@ -179,8 +180,8 @@ def replay(keys: Iterable[str], bucket: Bucket, store: Store, keep_days: int) ->
     summary = Summary()
     for chunk in _chunks(keys):
         away = True
-        for each in taken(chunk, bucket, store, keep_days):
-            summary = summary.with_(each, keep_days)
+        for each in taken(chunk, bucket, store, retention):
+            summary = summary.with_(each, retention)
             away = away and isinstance(each.outcome, BucketUnavailableError | StoreUnavailableError)
         yield summary
         if away:

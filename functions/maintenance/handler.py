@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
-from pydantic import Field, SecretStr
 
-from functions.environment import Environment, read
-from functions.maintenance.partitions import turn
+from functions.environment import read
+from functions.maintenance.tasks import MaintenanceEnvironment, do
 from functions.store import Store
 
 logger = Logger(service="pganalytics")
 
-PARTITIONS = "partitions"
+#: What is in hand when time is up, such as one hour of one target, has so long to end.
+_SLACK_SECONDS = 30
 
 
-class UnknownTaskError(ValueError):
-    """The event asks for something that maintenance does not do."""
+class Context(Protocol):
+    """What is needed of Lambda's context."""
 
-
-class MaintenanceEnvironment(Environment):
-    store_dsn: SecretStr
-    keep_days: int = Field(default=30, ge=1, le=3650)
+    def get_remaining_time_in_millis(self) -> int: ...
 
 
 @functools.cache
@@ -37,16 +34,17 @@ def _store() -> Store:
     return Store(_environment().store_dsn, "pganalytics maintenance")
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Do one task and say what was done.
 
     Raises:
         UnknownTaskError: naming the tasks there are.
         StoreUnavailableError: the schedule tries again.
     """
-    task = event.get("task")
-    if task != PARTITIONS:
-        raise UnknownTaskError(f"task: {task!r} is unknown; there is {PARTITIONS!r}")
-    turned = turn(_store(), datetime.now(UTC), _environment().keep_days)
-    logger.info("partitions", extra={"made": turned.made, "dropped": turned.dropped})
-    return {"task": task, "made": turned.made, "dropped": turned.dropped}
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000 - _SLACK_SECONDS
+
+    done = do(event.get("task"), _store(), _environment(), datetime.now(UTC), seconds_left)
+    logger.info("maintenance", extra=done)
+    return done

@@ -7,6 +7,8 @@ locals {
 
   bucket_url = "s3://${aws_s3_bucket.batches.id}"
 
+  keep_days_by_metric = join(",", [for metric, days in var.store_keep_days_by_metric : "${metric}=${days}"])
+
   may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
   # For listing; and without it S3 answers 403 rather than 404 for an object that is not there.
   may_list_batches = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.batches.arn] }
@@ -64,9 +66,10 @@ locals {
       uses_store = true
       may        = [local.may_take_messages, local.may_read_batches, local.may_list_batches, local.may_read_store]
       environment = {
-        PGANALYTICS_BUCKET_URL       = local.bucket_url
-        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
-        PGANALYTICS_KEEP_DAYS        = tostring(var.store_keep_days)
+        PGANALYTICS_BUCKET_URL          = local.bucket_url
+        PGANALYTICS_STORE_DSN_SECRET    = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_KEEP_DAYS           = tostring(var.store_keep_days)
+        PGANALYTICS_KEEP_DAYS_BY_METRIC = local.keep_days_by_metric
       }
     }
     reconcile = {
@@ -105,12 +108,16 @@ locals {
       artifact   = "maintenance"
       handler    = "functions.maintenance.handler.handler"
       memory     = 512
-      timeout    = 300
+      timeout    = 900
       uses_store = true
       may        = [local.may_read_store]
       environment = {
-        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
-        PGANALYTICS_KEEP_DAYS        = tostring(var.store_keep_days)
+        PGANALYTICS_STORE_DSN_SECRET     = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_KEEP_DAYS            = tostring(var.store_keep_days)
+        PGANALYTICS_KEEP_DAYS_BY_METRIC  = local.keep_days_by_metric
+        PGANALYTICS_ROLLUP_KEEP_DAYS     = tostring(var.rollup_keep_days)
+        PGANALYTICS_ROLLUP_SECONDS       = tostring(var.rollup_seconds)
+        PGANALYTICS_QUARANTINE_KEEP_DAYS = tostring(var.quarantine_keep_days)
       }
     }
   }

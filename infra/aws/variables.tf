@@ -95,6 +95,50 @@ variable "reconcile_days" {
   }
 }
 
+variable "store_keep_days_by_metric" {
+  description = "Days after which partitions of these metrics leave the store, such as { activity = 7, statement_text = 90 }."
+  type        = map(number)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for days in values(var.store_keep_days_by_metric) : days >= 1 && days <= 3650 && floor(days) == days])
+    error_message = "store_keep_days_by_metric: whole numbers from 1 to 3650."
+  }
+}
+
+variable "rollup_keep_days" {
+  description = "Days after which hourly rollups leave the store, by the month."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.rollup_keep_days >= 1 && var.rollup_keep_days <= 3650 && floor(var.rollup_keep_days) == var.rollup_keep_days
+    error_message = "rollup_keep_days: a whole number from 1 to 3650."
+  }
+}
+
+variable "rollup_seconds" {
+  description = "Seconds that one run of the rollup may take, every five minutes; what is left then is for the next."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.rollup_seconds >= 1 && var.rollup_seconds <= 800 && floor(var.rollup_seconds) == var.rollup_seconds
+    error_message = "rollup_seconds: a whole number from 1 to 800."
+  }
+}
+
+variable "quarantine_keep_days" {
+  description = "Days after which the store forgets what it could not load; the objects stay in the bucket."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.quarantine_keep_days >= 1 && var.quarantine_keep_days <= 3650 && floor(var.quarantine_keep_days) == var.quarantine_keep_days
+    error_message = "quarantine_keep_days: a whole number from 1 to 3650."
+  }
+}
+
 variable "loader_concurrency" {
   description = "Loaders at the same time; each holds one connection to the store."
   type        = number

@@ -53,10 +53,10 @@ def delta(metric: Metric) -> str:
     return f"""create function delta.{metric.name}(
     of_target bigint, from_at timestamptz, until_at timestamptz, lookback interval default '3 hours'
 ) returns table (
-    {_lines(returns)}
+    {lines(returns)}
 ) language sql stable as $$
     select
-        {_lines(head + columns, 8)}
+        {lines(head + columns, 8)}
     from (
         select m, lag(m) over (partition by {partition} order by m.collected_at) as p
         from metric.{metric.name} m
@@ -77,7 +77,7 @@ def delta(metric: Metric) -> str:
     cross join lateral (
         select case
             when {f"{chr(10)}                and ".join(same)}
-            then coalesce(least({_lines(fell.split(", "), 16)}) < 0, false)
+            then coalesce(least({lines(fell.split(", "), 16)}) < 0, false)
         end as fell  -- null where the row before is of another epoch, or is none
     ) as compared
     where m.collected_at > from_at{gone}
@@ -89,14 +89,15 @@ create view delta.{metric.name} as
 """  # noqa: S608 - the names are the catalogue's, and the author of a migration reads what comes out
 
 
-def _lines(parts: list[str], indent: int = 4) -> str:
-    lines, line = [], ""
+def lines(parts: list[str], indent: int = 4) -> str:
+    """These parts with commas between, in lines of some hundred characters."""
+    done, line = [], ""
     for part in parts:
         if line and len(line) + len(part) > 100:
-            lines.append(line.rstrip())
+            done.append(line.rstrip())
             line = ""
         line += f"{part}, "
-    return ("\n" + " " * indent).join([*lines, line]).rstrip(", ")
+    return ("\n" + " " * indent).join([*done, line]).rstrip(", ")
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 
-from functions.environment import Environment
 from functions.ingest.bucket import Bucket
 from functions.ingest.reconcile import RECONCILE_DAYS, SETTLED, Reconciled, reconcile
+from functions.retention import RetentionEnvironment
 from functions.store import Store
 from infra.standalone.queue import Queue
 
@@ -21,8 +21,7 @@ _MAX_PAUSE_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-class LeftBehindEnvironment(Environment):
-    keep_days: int = Field(default=30, ge=1, le=3650)
+class LeftBehindEnvironment(RetentionEnvironment):
     reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
 
 
@@ -37,10 +36,10 @@ class LeftBehind:
 
     def of_all_days(self) -> Reconciled:
         # The loader takes what is so many days old to the second, of which one day more has a part.
-        return reconcile(self.bucket, self.store, self._send, self.settings.keep_days + 1)
+        return reconcile(self.bucket, self.store, self._send, self.settings.retention.longest + 1)
 
     def of_the_last_days(self) -> Reconciled:
-        days = min(self.settings.reconcile_days, self.settings.keep_days + 1)
+        days = min(self.settings.reconcile_days, self.settings.retention.longest + 1)
         return reconcile(self.bucket, self.store, self._send, days, datetime.now(UTC) - SETTLED)
 
     def _send(self, object_keys: Sequence[str]) -> None:

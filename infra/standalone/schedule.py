@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -17,11 +17,25 @@ from infra.standalone.queue import Queue
 
 logger = logging.getLogger(__name__)
 
+#: The tasks of maintenance, each at the start and then so often.
+EVERY = {"partitions": timedelta(hours=1), "rollup": timedelta(minutes=5), "expire": timedelta(days=1)}
 
-def schedule(
-    maintenance: Callable[[Event, FunctionContext], Any], queue: Queue, reconcile: Callable[[], Reconciled]
-) -> BackgroundScheduler:
-    """A scheduler, not yet started: partitions at the start and every hour, a word on the queue every 5 minutes.
+Maintenance = Callable[[Event, FunctionContext], Any]
+
+
+@dataclass(frozen=True)
+class MaintenanceContext(FunctionContext):
+    """The context of a task, that has no time left once the server is stopped."""
+
+    function_name: str = "maintenance"
+    running: Callable[[], bool] = field(default=lambda: True)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000 if self.running() else 0
+
+
+def schedule(maintenance: Maintenance, queue: Queue, reconcile: Callable[[], Reconciled]) -> BackgroundScheduler:
+    """A scheduler, not yet started: the tasks of maintenance, and a word on the queue every 5 minutes.
 
     What was left behind is queued every 10 minutes; at the start the server does that apart.
     """
@@ -30,20 +44,28 @@ def schedule(
         executors={"default": ThreadPoolExecutor(1)},  # one thread keeps one connection to the store
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    scheduler.add_job(
-        make_partitions, "interval", (maintenance,), id="partitions", hours=1, next_run_time=datetime.now(UTC)
-    )
+    context = MaintenanceContext(running=lambda: bool(scheduler.running))
+    begin = datetime.now(UTC)
+    for number, (task, every) in enumerate(EVERY.items()):
+        scheduler.add_job(
+            maintain,
+            "interval",
+            (maintenance, task, context),
+            id=task,
+            seconds=every.total_seconds(),
+            next_run_time=begin + number * timedelta(milliseconds=1),  # in this order
+        )
     scheduler.add_job(report, "interval", (queue,), id="report", minutes=5)
     scheduler.add_job(queue_left_behind, "interval", (reconcile,), id="reconcile", minutes=10)
     return scheduler
 
 
-def make_partitions(maintenance: Callable[[Event, FunctionContext], Any]) -> None:
-    """Run the maintenance; a failure is told and left to the next time, for loading makes what it misses itself."""
+def maintain(maintenance: Maintenance, task: str, context: FunctionContext) -> None:
+    """Do one task; a failure is told and left to the next time, for loading makes what it misses itself."""
     try:
-        maintenance({"task": "partitions"}, FunctionContext("maintenance"))
+        maintenance({"task": task}, context)
     except Exception as error:  # noqa: BLE001 - the store's outage, whatever its name
-        logger.warning("maintenance failed", extra={"error": f"{type(error).__name__}: {error}"})
+        logger.warning("maintenance failed", extra={"task": task, "error": f"{type(error).__name__}: {error}"})
 
 
 def queue_left_behind(reconcile: Callable[[], Reconciled]) -> None:

@@ -25,6 +25,7 @@ from functions.environment import EnvironmentVariableError, read
 from functions.ingest import door, loader
 from functions.ingest.bucket import open_bucket
 from functions.maintenance import handler as maintenance
+from functions.maintenance.tasks import MaintenanceEnvironment
 from functions.query import handler as query
 from functions.store import Store
 from infra.standalone import logs
@@ -73,6 +74,7 @@ def _check(settings: Settings) -> None:
     try:
         read(loader.LoaderEnvironment)
         read(LeftBehindEnvironment)
+        read(MaintenanceEnvironment)
     except EnvironmentVariableError as error:
         raise StartError(str(error)) from error
 

@@ -19,6 +19,7 @@ from contracts.claims import AgentClaims, OperatorClaims, Role
 from contracts.version import __version__
 from functions.authorizer.keys import load
 from functions.authorizer.tokens import verify
+from functions.maintenance.tasks import TASKS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.infra.standalone.serving import new_store
 
@@ -163,3 +164,29 @@ def test_migrate_without_a_store() -> None:
     assert "the-password" not in away.stderr
     nonsense = run("migrate", PGANALYTICS_STORE_DSN="the-password")
     assert (nonsense.exit_code, "the-password" in nonsense.stderr) == (2, False)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_maintenance_by_hand_says_what_it_did(server: EmbeddedPostgres, tmp_path: Path, task: str) -> None:
+    file = tmp_path / "dsn"
+    file.write_text(f"{new_store(server)}\n")
+    done = json.loads(run("maintain", task, "--json", "--store-dsn-file", file).stdout)
+    assert done["task"] == task
+    again = run("maintain", task, "--store-dsn-file", file)
+    assert again.exit_code == 0
+    assert again.stdout.startswith(f"{task}: ")
+
+
+def test_the_help_names_every_task() -> None:
+    assert f"{', '.join(list(TASKS)[:-1])} or {list(TASKS)[-1]}." in run("maintain", "--help").output
+
+
+def test_maintenance_that_cannot_be_done(server: EmbeddedPostgres) -> None:
+    unknown = run("maintain", "vacuum", PGANALYTICS_STORE_DSN=new_store(server))
+    assert unknown.exit_code == 2
+    assert "there is 'partitions', 'rollup', 'expire'" in unknown.stderr
+    wrong = run("maintain", "expire", PGANALYTICS_STORE_DSN="host=127.0.0.1", PGANALYTICS_KEEP_DAYS_BY_METRIC="wall=9")
+    assert (wrong.exit_code, "did you mean 'wal'" in wrong.stderr) == (2, True)
+    away = run("maintain", "expire", PGANALYTICS_STORE_DSN="host=127.0.0.1 port=1 password=the-password")
+    assert (away.exit_code, "not available" in away.stderr) == (1, True)
+    assert "the-password" not in away.stderr

@@ -11,6 +11,7 @@ from contracts.codec import encode, sha256
 from contracts.metrics import CATALOGUE, METRICS, Kind, Metric, Scope, Type
 from contracts.names import HOST_TARGET
 from contracts.objects import key_of
+from functions.ingest.ledger import Arrival
 
 AGENT = "agent-1"
 SERVER = "main"
@@ -109,3 +110,9 @@ def packed(of: Batch) -> tuple[str, bytes]:
     """A batch's key in the bucket, and its bytes."""
     data = encode(of)
     return str(key_of(of, sha256(data))), data
+
+
+def arrival(of: Batch) -> Arrival:
+    """A batch as the loader has it once it is read from the bucket."""
+    digest = sha256(encode(of))
+    return Arrival(key_of(of, digest), bytes.fromhex(digest), of)

@@ -22,6 +22,7 @@ from contracts.names import target_id
 from contracts.objects import key_of
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
+from functions.retention import Retention
 from functions.store import Connection, Store
 
 AGENT, TARGET = "truth", "main"
@@ -63,9 +64,9 @@ class Story:
         )
         data = encode(batch)
         digest = sha256(data)
-        assert load(self.store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), decode(data))], 30) == [
-            Loaded.NEW
-        ]
+        assert load(
+            self.store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), decode(data))], Retention(30)
+        ) == [Loaded.NEW]
 
     def _collected(self, metrics: Sequence[Metric]) -> Contents:
         assert self._target is not None

@@ -20,6 +20,7 @@ from functions.ingest import reconcile as module
 from functions.ingest.bucket import DirectoryBucket, S3Bucket
 from functions.ingest.loader import object_keys, take
 from functions.ingest.reconcile import QueueUnavailableError, Reconciled, handler, reconcile
+from functions.retention import Retention
 from functions.store import Connection, Store
 from tests.functions.batches import DAY_US, batch, frame, now_us, packed
 from tests.functions.events import messages
@@ -51,12 +52,12 @@ def test_only_what_the_store_does_not_know_is_queued(
 ) -> None:
     monkeypatch.setattr(module, "_CHUNK", 2)
     keys = [put(bucket, batch(seq, frames=[])) for seq in range(5)]
-    assert take(keys[:3], bucket, store, keep_days=30) == {}
+    assert take(keys[:3], bucket, store, Retention(30)) == {}
     folder = keys[0].rpartition("/")[0]
     nonsense, quarantined = f"{folder}/one.json.gz", f"{folder}/two.json.gz"
     for key in (nonsense, quarantined):
         bucket.create(key, b"")
-    assert take([quarantined], bucket, store, keep_days=30) == {}
+    assert take([quarantined], bucket, store, Retention(30)) == {}
     sent = Sent()
     assert reconcile(bucket, store, sent, 30) == Reconciled(checked=7, queued=3)
     assert set(sent) == {*keys[3:], nonsense}
@@ -65,7 +66,7 @@ def test_only_what_the_store_does_not_know_is_queued(
 def test_a_second_batch_at_the_same_place_is_told_from_the_first(bucket: DirectoryBucket, store: Store) -> None:
     now = now_us()
     first, second = (put(bucket, batch(1, stream_id=STREAM, frames=[], sent_at=now + each)) for each in range(2))
-    take([first], bucket, store, keep_days=30)
+    take([first], bucket, store, Retention(30))
     sent = Sent()
     reconcile(bucket, store, sent, 30)
     assert sent == [second]

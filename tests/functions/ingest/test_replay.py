@@ -26,6 +26,7 @@ from functions.ingest.replay import (
     rehearse,
     replay,
 )
+from functions.retention import Retention
 from functions.store import Connection, Store
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.functions.batches import DAY_US, MINUTE_US, batch, frame, now_us, packed
@@ -78,20 +79,20 @@ def test_an_empty_store_becomes_what_the_first_one_is(
     chance.shuffle(arriving)
     while arriving:
         some = [arriving.pop() for _ in range(min(len(arriving), chance.randrange(1, 8)))]
-        assert take(some, bucket, store, 30) == {}
+        assert take(some, bucket, store, Retention(30)) == {}
     loaded = contents(store)
     assert loaded["store.ledger"][0] == len(sent)
     assert loaded["store.gaps"][0] > 0
     assert loaded["store.quarantine"][0] == 1
 
-    done = whole(replay(find(bucket, Wanted()), bucket, empty, 30))
+    done = whole(replay(find(bucket, Wanted()), bucket, empty, Retention(30)))
     assert contents(empty) == loaded
     assert (done.new, done.already, done.quarantined, done.failed) == (len(sent), 0, 1, 0)
     assert done.rows == sum(each.rows for each in sent)
     assert done.beyond_retention == 0
     assert done.problems == ((poison, "not gzip: the data ends too early"),)
 
-    again = whole(replay(find(bucket, Wanted()), bucket, store, 30))
+    again = whole(replay(find(bucket, Wanted()), bucket, store, Retention(30)))
     assert contents(store) == loaded
     assert (again.new, again.already, again.rows) == (0, len(sent), 0)
 
@@ -102,9 +103,9 @@ def test_a_replay_that_was_stopped_is_finished_by_another(
     monkeypatch.setattr("functions.ingest.replay._CHUNK", 2)
     for seq in range(5):
         put(bucket, batch(seq, frames=[frame("host_load", now_us())]))
-    stopped = next(replay(find(bucket, Wanted()), bucket, store, 30))
+    stopped = next(replay(find(bucket, Wanted()), bucket, store, Retention(30)))
     assert (stopped.objects, stopped.new) == (2, 2)
-    rest = whole(replay(find(bucket, Wanted()), bucket, store, 30))
+    rest = whole(replay(find(bucket, Wanted()), bucket, store, Retention(30)))
     assert (rest.new, rest.already) == (3, 2)
 
 
@@ -153,13 +154,13 @@ def test_what_loads_now_leaves_the_quarantine(bucket: DirectoryBucket, store: St
     still = "batches/v1/agent=a/dt=2026-01-01/strange.json.gz"
     bucket.create(still, b"")
     connection.execute("alter table metric.host_load add constraint closed check (false) not valid")
-    assert take([*keys, still], bucket, store, 30) == {}
+    assert take([*keys, still], bucket, store, Retention(30)) == {}
     connection.execute("alter table metric.host_load drop constraint closed")
     connection.execute("update store.quarantine set reason = 'before' where object_key = %s", (still,))
 
-    of_b = whole(replay(find_quarantined(bucket, store, Wanted(agent_ids=("b",))), bucket, store, 30))
+    of_b = whole(replay(find_quarantined(bucket, store, Wanted(agent_ids=("b",))), bucket, store, Retention(30)))
     assert (of_b.objects, of_b.new) == (1, 1)
-    rest = whole(replay(find_quarantined(bucket, store, Wanted()), bucket, store, 30))
+    rest = whole(replay(find_quarantined(bucket, store, Wanted()), bucket, store, Retention(30)))
     assert (rest.objects, rest.new, rest.quarantined) == (2, 1, 1)
     left = connection.execute("select object_key, reason from store.quarantine").fetchall()
     assert left == [(still, f"not the key of a batch: {still!r}")]
@@ -172,7 +173,7 @@ def test_quarantine_is_filtered_by_time(bucket: DirectoryBucket, store: Store) -
         key, data = packed(batch(seq, sent_at=sent_at, stream_id=STREAM, frames=[]))
         bucket.create(key, data[:-20])
         keys.append(key)
-    take(keys, bucket, store, 30)
+    take(keys, bucket, store, Retention(30))
     since = datetime.now(UTC) - timedelta(days=2)
     assert list(find_quarantined(bucket, store, Wanted(from_at=since))) == keys[1:]
     assert list(find_quarantined(bucket, store, Wanted(to_at=since))) == keys[:1]
@@ -182,14 +183,14 @@ def test_what_the_retention_leaves_out_is_counted(bucket: DirectoryBucket, store
     at = now_us()
     put(bucket, batch(sent_at=at - 9 * DAY_US, frames=[frame("host_load", at - 9 * DAY_US)]))
     put(bucket, batch(sent_at=at, frames=[frame("host_load", at - each * DAY_US) for each in (0, 8)]))
-    done = whole(replay(find(bucket, Wanted()), bucket, store, 7))
+    done = whole(replay(find(bucket, Wanted()), bucket, store, Retention(7)))
     assert (done.new, done.rows, done.beyond_retention) == (2, 1, 2)
     assert contents(store)["store.gaps"][0] == 2
 
 
 def test_a_rehearsal_changes_nothing(bucket: DirectoryBucket, store: Store) -> None:
     keys = [put(bucket, batch(seq, frames=[])) for seq in range(3)]
-    take(keys[:1], bucket, store, 30)
+    take(keys[:1], bucket, store, Retention(30))
     before = contents(store)
     told = whole(rehearse(find(bucket, Wanted()), store))
     assert (told.objects, told.new, told.already) == (3, 2, 1)
@@ -201,7 +202,7 @@ def test_a_store_that_goes_away_ends_it(bucket: DirectoryBucket, monkeypatch: py
     for seq in range(5):
         put(bucket, batch(seq, frames=[]))
     away = Store(SecretStr("host=127.0.0.1 port=1 dbname=none"), "tests")
-    done = whole(replay(find(bucket, Wanted()), bucket, away, 30))
+    done = whole(replay(find(bucket, Wanted()), bucket, away, Retention(30)))
     assert (done.objects, done.failed) == (2, 2)
 
 

@@ -1,69 +1,126 @@
+"""Maintenance is asked for by events; each task says what it did, and none is done twice at once."""
+
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
 import pytest
 
 from contracts.metrics import METRICS
-from functions.maintenance.handler import UnknownTaskError, handler
-from functions.maintenance.partitions import turn
+from functions.environment import EnvironmentVariableError
+from functions.maintenance.alone import alone
+from functions.maintenance.handler import handler
+from functions.maintenance.tasks import TASKS, UnknownTaskError
 from functions.store import Connection, Store, StoreUnavailableError
+from infra.standalone.schedule import MaintenanceContext
 
-EVENT = {"task": "partitions"}
+CONTEXT = MaintenanceContext()
 TABLES = len(METRICS) + 3  # runs, frames, gaps
-NOW = datetime(2026, 3, 31, 0, 30, tzinfo=UTC)
 
 
-def _days(connection: Connection) -> set[date]:
-    rows = connection.execute(
-        "select right(relname, 8) from pg_class where relnamespace = 'partition'::regnamespace and relkind = 'r'"
-    )
-    return {datetime.strptime(row[0], "%Y%m%d").replace(tzinfo=UTC).date() for row in rows}
+def _do(task: str = "partitions") -> dict[str, Any]:
+    return handler({"task": task}, CONTEXT)
 
 
 @pytest.mark.usefixtures("deployed")
-def test_partitions_are_made_from_yesterday_to_a_week_ahead(connection: Connection) -> None:
-    today = datetime.now(UTC).date()
-    assert handler(EVENT, None) == {"task": "partitions", "made": 9 * TABLES, "dropped": 0}
-    assert _days(connection) == {today + timedelta(days=day) for day in range(-1, 8)}
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_tells_of_itself_and_can_be_done_again(task: str) -> None:
+    first, second = _do(task), _do(task)
+    assert first["task"] == second["task"] == task
+    assert set(first) == set(second)
 
 
 @pytest.mark.usefixtures("deployed")
-def test_doing_it_again_does_nothing() -> None:
-    handler(EVENT, None)
-    assert handler(EVENT, None) == {"task": "partitions", "made": 0, "dropped": 0}
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_that_is_being_done_is_left_to_who_is_at_it(task: str, store: Store) -> None:
+    with alone(store, task) as free:
+        assert free
+        assert _do(task) == {"task": task, "running": True}
+    assert "running" not in _do(task)
 
 
-def test_what_is_beyond_the_retention_is_dropped(store: Store, connection: Connection) -> None:
-    for day in ("2026-02-27", "2026-02-28", "2026-03-01", "2026-03-02"):
-        connection.execute("select store.make_partitions(%s::date)", (day,))
-    # Thirty days before half past midnight of the 31st is the 1st: what was collected then is still loaded.
-    assert turn(store, NOW, keep_days=30).dropped == 2 * TABLES
-    assert min(_days(connection)) == date(2026, 3, 1)
+@pytest.mark.usefixtures("deployed")
+def test_tasks_do_not_hold_up_one_another(store: Store) -> None:
+    with alone(store, "partitions"):
+        assert "running" not in _do("expire")
 
 
-def test_the_loaders_oldest_instant_has_its_partition_kept(store: Store, connection: Connection) -> None:
-    oldest = NOW - timedelta(days=30)
-    connection.execute("select store.make_partitions(%s::date)", (oldest.date(),))
-    turn(store, NOW, keep_days=30)
-    connection.execute("insert into metric.host_load (target_id, collected_at) values (1, %s)", (oldest,))
+@pytest.mark.usefixtures("deployed")
+def test_who_dies_at_a_task_leaves_it_free(store: Store, connection: Connection) -> None:
+    with alone(store, "expire"):
+        # With a time to wait, it answers once the backend is gone, and with it the lock.
+        ended = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'tests'"
+        assert connection.execute(ended).fetchall() == [(True,)]
+        assert "running" not in _do("expire")
 
 
 @pytest.mark.usefixtures("deployed")
 def test_the_retention_is_a_setting(monkeypatch: pytest.MonkeyPatch, connection: Connection) -> None:
     monkeypatch.setenv("PGANALYTICS_KEEP_DAYS", "2")
+    monkeypatch.setenv("PGANALYTICS_KEEP_DAYS_BY_METRIC", "statement_text=3")
     three_ago = datetime.now(UTC).date() - timedelta(days=3)
     connection.execute("select store.make_partitions(%s::date)", (three_ago,))
-    assert handler(EVENT, None)["dropped"] == TABLES
+    assert len(_do()["dropped"]) == TABLES - 2  # without statement_text, and frames that stand as long as any
 
 
-@pytest.mark.parametrize("event", [{}, {"task": "rollup"}, {"task": None}])
-def test_an_unknown_task_is_named(event: dict[str, object]) -> None:
-    with pytest.raises(UnknownTaskError, match="is unknown; there is 'partitions'"):
-        handler(event, None)
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize(
+    ("written", "mend"),
+    [
+        ("actvity=7", "'actvity' is no metric; did you mean 'activity'?"),
+        ("activity", "activity: '' is not a number of days from 1 to 3650"),
+        ("activity=0", "activity: '0' is not a number"),
+        ("activity=7,activity=8", "activity stands there twice"),
+    ],
+)
+def test_a_retention_that_cannot_be(written: str, mend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGANALYTICS_KEEP_DAYS_BY_METRIC", written)
+    with pytest.raises(EnvironmentVariableError) as failed:
+        _do()
+    assert str(failed.value).startswith("PGANALYTICS_KEEP_DAYS_BY_METRIC: ")
+    assert mend in str(failed.value)
+
+
+@pytest.mark.usefixtures("deployed")
+@pytest.mark.parametrize("event", [{}, {"task": "vacuum"}, {"task": None}, {"task": ["partitions"]}])
+def test_an_unknown_task_is_named_and_so_are_those_there_are(event: dict[str, object]) -> None:
+    with pytest.raises(UnknownTaskError, match="is unknown; there is 'partitions'") as failed:
+        handler(event, CONTEXT)
+    assert all(repr(task) in str(failed.value) for task in TASKS)
 
 
 def test_a_store_that_is_down_fails_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGANALYTICS_STORE_DSN", "host=127.0.0.1 port=1")
     with pytest.raises(StoreUnavailableError):
-        handler(EVENT, None)
+        _do()
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_went_to_quarantine_long_ago_is_forgotten(connection: Connection) -> None:
+    for days in (0, 89, 91, 200):
+        connection.execute(
+            "insert into store.quarantine values (%s, null, 'bad', now() - %s)", (f"key-{days}", timedelta(days=days))
+        )
+    assert _do("expire") == {"task": "expire", "removed": 2, "left": 2}
+    found = connection.execute("select object_key from store.quarantine order by 1").fetchall()
+    assert found == [("key-0",), ("key-89",)]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_was_done_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    done = _do()
+    (record,) = caplog.records
+    assert record.getMessage() == "maintenance"
+    assert {name: record.__dict__[name] for name in done} == done
+    assert done["dropped_bytes"] == 0
+
+
+def test_the_lock_is_given_back_when_the_task_fails(store: Store, store_dsn: str) -> None:
+    with pytest.raises(ZeroDivisionError), alone(store, "expire"):
+        raise ZeroDivisionError
+    with psycopg.connect(store_dsn) as connection:
+        assert connection.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (0,)

@@ -18,6 +18,7 @@ from functions.ingest.bucket import DirectoryBucket
 from functions.ingest.loader import take
 from functions.query.coverage import _ISLANDS
 from functions.query.handler import handler
+from functions.retention import Retention
 from functions.store import Connection, Store
 from tests.functions.batches import AGENT, DAY_US, MINUTE_US, SERVER, batch, frame, now_us, packed, run
 from tests.functions.events import operator_claims, problem, request
@@ -57,7 +58,7 @@ def load(bucket: DirectoryBucket, store: Store, batches: Iterable[Batch]) -> Non
         key, data = packed(each)
         bucket.create(key, data)
         keys.append(key)
-    assert take(keys, bucket, store, 30) == {}
+    assert take(keys, bucket, store, Retention(30)) == {}
 
 
 def ask(agent: str = AGENT, **query: str) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def test_a_batch_in_quarantine_is_placed_between_its_neighbours(bucket: Director
     load(bucket, store, (sent(number) for number in (*range(10), 30)))
     key, data = packed(sent(20))
     bucket.create(key, data[:-20])
-    assert take([key], bucket, store, 30) == {}
+    assert take([key], bucket, store, Retention(30)) == {}
     (hole,) = hour(0, 30)["host"]["uncovered"]
     found = {each["reason"]: each for each in hole["reasons"]}
     assert found.keys() == {"in_flight", "quarantined"}

@@ -16,6 +16,7 @@ from contracts.version import __version__
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
 from functions.query.handler import handler
+from functions.retention import Retention
 from functions.store import Store
 from infra.database.migrate import newest
 from infra.standalone.embedded import EmbeddedPostgres
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("deployed")
 def _load(store: Store, *batches: Batch) -> None:
     for each in batches:
         digest = sha256(encode(each))
-        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
+        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], Retention(30)) == [Loaded.NEW]
 
 
 def _get(path: str, **query: str) -> Any:

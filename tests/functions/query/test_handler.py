@@ -13,6 +13,7 @@ from contracts.objects import key_of
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
 from functions.query.handler import handler
+from functions.retention import Retention
 from functions.store import Store
 from tests.functions.batches import AGENT, SERVER, batch
 from tests.functions.events import operator_claims, problem, request
@@ -27,7 +28,7 @@ def loaded(store: Store) -> None:
     for seq in range(3):
         each = batch(seq)
         digest = sha256(encode(each))
-        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
+        assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], Retention(30)) == [Loaded.NEW]
 
 
 def ask(path: str, **query: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
 from functions.query import readings
 from functions.query.handler import handler
+from functions.retention import Retention
 from functions.store import Store
 from tests.functions.batches import AGENT, DATID, MINUTE_US, SERVER, batch, frame, now_us
 from tests.functions.events import operator_claims, problem, request
@@ -29,7 +30,7 @@ SERVER_ID = str(target_id(AGENT, SERVER))
 def _load(store: Store, *frames: Frame) -> None:
     each = batch(frames=frames)
     digest = sha256(encode(each))
-    assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], 30) == [Loaded.NEW]
+    assert load(store, [Arrival(key_of(each, digest), bytes.fromhex(digest), each)], Retention(30)) == [Loaded.NEW]
 
 
 def _names(at: int, **names: str) -> Frame:

@@ -33,7 +33,8 @@ class Function:
     def settings(self) -> type[Environment]:
         """The model that its handler reads from the environment."""
         here = vars(import_module(self.module)).values()
-        models = [each for each in here if isinstance(each, type) and each.__module__ == self.module]
+        package = self.module.rpartition(".")[0]
+        models = [each for each in here if isinstance(each, type) and each.__module__.rpartition(".")[0] == package]
         (found,) = [each for each in models if issubclass(each, Environment)]
         return found
 

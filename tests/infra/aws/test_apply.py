@@ -17,6 +17,7 @@ import urllib3
 
 from contracts.routes import ROUTES
 from functions.ingest.loader import object_keys
+from functions.maintenance.tasks import TASKS
 from tests.infra.aws.module import FOLDER, functions, zips
 
 pytest.importorskip("flask", reason="moto's server needs flask and flask-cors")
@@ -245,10 +246,11 @@ def test_logs_do_not_stay_for_ever(account: Account) -> None:
     assert {group["retentionInDays"] for group in groups} == {30}
 
 
-def test_partitions_are_made_by_the_clock(account: Account) -> None:
-    (target,) = account.client("events").list_targets_by_rule(Rule="pganalytics-partitions")["Targets"]
-    assert json.loads(target["Input"]) == {"task": "partitions"}
-    assert target["Arn"].endswith(":function:pganalytics-maintenance")
+def test_maintenance_is_done_by_the_clock(account: Account) -> None:
+    for task in TASKS:
+        (target,) = account.client("events").list_targets_by_rule(Rule=f"pganalytics-{task}")["Targets"]
+        assert json.loads(target["Input"]) == {"task": task}
+        assert target["Arn"].endswith(":function:pganalytics-maintenance")
 
 
 def test_what_was_left_behind_is_queued_by_the_clock(account: Account) -> None:

@@ -10,7 +10,7 @@ import pytest
 from contracts.objects import PREFIX
 from contracts.routes import ROUTES
 from functions.environment import SECRET, secrets, variable
-from functions.maintenance.handler import PARTITIONS
+from functions.maintenance.tasks import TASKS
 from infra.build import FUNCTIONS
 from tests.infra.aws.module import FOLDER, Function, blocks, functions, routes, text
 
@@ -90,8 +90,17 @@ def test_the_bucket_tells_of_batches() -> None:
     assert f'batches = "{PREFIX}"' in text()
 
 
-def test_the_schedule_asks_for_a_task_that_there_is() -> None:
-    assert f'jsonencode({{ task = "{PARTITIONS}" }})' in blocks('resource "aws_cloudwatch_event_target"')["partitions"]
+def test_the_schedule_asks_for_every_task_and_no_other() -> None:
+    entries = text().partition("\n  schedules = {\n")[2].partition("\n  }\n")[0]
+    assert set(re.findall(r"^    (\w+) = {", entries, re.MULTILINE)) == set(TASKS)
+    assert "jsonencode({ task = each.key })" in blocks('resource "aws_cloudwatch_event_target"')["maintenance"]
+
+
+def test_maintenance_ends_before_it_is_ended() -> None:
+    """One task's own limit, and the time that what is in hand then may take, are within the function's."""
+    (limit,) = re.findall(r"var\.rollup_seconds <= (\d+)", blocks("variable")["rollup_seconds"])
+    (timeout,) = re.findall(r"maintenance = {.*?timeout +(?:=) (\d+)", text(), re.DOTALL)
+    assert int(limit) + 60 <= int(timeout) <= 900
 
 
 def test_the_reconciler_sends_to_the_queue_that_the_loader_takes_from() -> None:

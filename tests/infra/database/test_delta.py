@@ -20,6 +20,7 @@ from contracts.names import target_id
 from contracts.objects import key_of
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
+from functions.retention import Retention
 from functions.store import Connection, Store
 
 MINUTE = 60_000_000
@@ -93,7 +94,7 @@ def _load(store: Store, agent: str, frames: list[Frame]) -> None:
         frames=tuple(frames),
     )
     digest = sha256(encode(batch))
-    assert load(store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)], 30) == [Loaded.NEW]
+    assert load(store, [Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)], Retention(30)) == [Loaded.NEW]
 
 
 _DELTAS = """

@@ -49,7 +49,7 @@ def test_migrating_again_changes_nothing(store_dsn: str) -> None:
 def test_the_printed_statements_make_the_same_store(server: EmbeddedPostgres, store_dsn: str) -> None:
     query = """
         select table_schema, table_name, column_name, data_type from information_schema.columns
-        where table_schema in ('store', 'metric', 'delta') order by 1, 2, ordinal_position
+        where table_schema in ('store', 'metric', 'delta', 'rollup') order by 1, 2, ordinal_position
     """
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("create database by_hand")

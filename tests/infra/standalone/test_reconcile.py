@@ -18,6 +18,7 @@ from functions.ingest import loader
 from functions.ingest.bucket import DirectoryBucket
 from functions.ingest.loader import take
 from functions.ingest.reconcile import Reconciled
+from functions.retention import Retention
 from functions.store import Store, StoreUnavailableError
 from infra.standalone.embedded import EmbeddedPostgres
 from infra.standalone.events import Event, FunctionContext
@@ -60,7 +61,7 @@ def test_by_the_clock_only_what_is_settled_and_of_the_last_days(folder: Path, le
     keys = [put(folder, batch(1)), put(folder, batch(2))]
     fresh = put(folder, batch(4), made_ago_seconds=0)
     older = put(folder, encode(old.model_copy(update={"sent_at": old.sent_at - week})))
-    assert take(keys[:1], left_behind.bucket, left_behind.store, 30) == {}
+    assert take(keys[:1], left_behind.bucket, left_behind.store, Retention(30)) == {}
     assert left_behind.of_the_last_days() == Reconciled(checked=2, queued=1)
     assert [message.body for message in left_behind.queue.receive()] == keys[1:]
     assert left_behind.of_all_days() == Reconciled(checked=4, queued=3)

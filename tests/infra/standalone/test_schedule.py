@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from functions.ingest.reconcile import Reconciled
-from infra.standalone.events import Event
+from functions.maintenance.tasks import TASKS
+from infra.standalone.events import Event, FunctionContext
 from infra.standalone.queue import Queue
-from infra.standalone.schedule import make_partitions, queue_left_behind, report, schedule
+from infra.standalone.schedule import EVERY, MaintenanceContext, maintain, queue_left_behind, report, schedule
 
 
 @pytest.fixture
@@ -24,33 +25,56 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     opened.close()
 
 
-def test_partitions_are_made_at_the_start_and_every_hour(queue: Queue) -> None:
+def test_every_task_is_done_at_the_start_and_by_the_clock(queue: Queue) -> None:
     events: list[Event] = []
-    called = threading.Event()
+    done = threading.Event()
 
     def maintenance(event: Event, _context: object) -> dict[str, Any]:
         events.append(event)
-        called.set()
+        if len(events) == len(TASKS):
+            done.set()
         return {}
 
     scheduler = schedule(maintenance, queue, Reconciled)
     scheduler.start()
     try:
-        assert called.wait(10)
-        assert events == [{"task": "partitions"}]
-        assert scheduler.get_job("partitions").trigger.interval == timedelta(hours=1)
+        assert done.wait(10)
+        assert [event["task"] for event in events] == list(TASKS)
+        assert {task: scheduler.get_job(task).trigger.interval for task in TASKS} == EVERY
         assert scheduler.get_job("reconcile").trigger.interval == timedelta(minutes=10)
     finally:
         scheduler.shutdown()
+
+
+def test_a_task_ends_when_the_server_does(queue: Queue) -> None:
+    begun, stopped, ended = threading.Event(), threading.Event(), threading.Event()
+    left: list[int] = []
+
+    def maintenance(_event: Event, context: FunctionContext) -> dict[str, Any]:
+        left.append(context.get_remaining_time_in_millis())
+        begun.set()
+        assert stopped.wait(10)
+        left.append(context.get_remaining_time_in_millis())
+        ended.set()
+        return {}
+
+    scheduler = schedule(maintenance, queue, Reconciled)
+    scheduler.start()
+    assert begun.wait(10)
+    scheduler.shutdown(wait=False)
+    stopped.set()
+    assert ended.wait(10)
+    assert left[:2] == [900_000, 0]
 
 
 def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     def maintenance(_event: Event, _context: object) -> dict[str, Any]:
         raise ConnectionError("the store is away")
 
-    make_partitions(maintenance)
+    maintain(maintenance, "partitions", MaintenanceContext())
     (record,) = caplog.records
     assert (record.levelname, record.__dict__["error"]) == ("WARNING", "ConnectionError: the store is away")
+    assert record.__dict__["task"] == "partitions"
     assert record.exc_info is None
 
 

@@ -393,10 +393,11 @@ def test_a_wrong_connection_string_is_named_and_not_shown(tmp_path: Path, dsn: s
     assert "the-password" not in ended.message
 
 
-def test_a_wrong_variable_of_a_function_is_named(tmp_path: Path) -> None:
-    ended = _serve(tmp_path, PGANALYTICS_KEEP_DAYS="none")
+@pytest.mark.parametrize("variable", ["PGANALYTICS_KEEP_DAYS", "PGANALYTICS_ROLLUP_SECONDS"])
+def test_a_wrong_variable_of_a_function_is_named(tmp_path: Path, variable: str) -> None:
+    ended = _serve(tmp_path, **{variable: "none"})
     assert ended.code == 2
-    assert ended.message.startswith("PGANALYTICS_KEEP_DAYS: ")
+    assert ended.message.startswith(f"{variable}: ")
 
 
 def test_what_it_writes_is_private(running: Serving) -> None:
