@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contracts.codec import BatchInvalidError, decode, sha256
-from contracts.limits import MAX_AHEAD_US
 from contracts.objects import BatchKey, key_of
 from functions.ingest.bucket import Bucket
 
@@ -23,10 +22,8 @@ def accept(data: bytes, agent_id: str, now_us: int, bucket: Bucket) -> BatchKey:
     batch = decode(data)
     if batch.agent_id != agent_id:
         raise ForeignBatchError(f"agent_id: the batch is {batch.agent_id}'s, the token is {agent_id}'s")
-    if batch.sent_at > now_us + MAX_AHEAD_US:
-        raise BatchInvalidError(
-            f"sent_at: {(batch.sent_at - now_us) // 1_000_000} seconds ahead of this server; set the agent's clock"
-        )
+    if ahead := batch.ahead(now_us):
+        raise BatchInvalidError(ahead)
     key = key_of(batch, sha256(data))
     bucket.create(str(key), data)
     return key
