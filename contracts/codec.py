@@ -27,7 +27,7 @@ _LONGEST = 280
 
 
 #: The end of an object's key. Within a text every quotation mark follows a backslash, and the one that begins a text
-#: follows a bracket, a colon, a comma or a blank: so this finds all keys that end in a letter, a digit or an underscore,
+#: follows a bracket, a colon, a comma or a blank: so this finds all keys that end in a letter, digit or underscore,
 #: as every name of the contract does. It begins with a literal for the sake of speed: 4 % of the time of decoding.
 _KEY_END = re.compile(rb'"(?<=\w")[ \t\r\n]*:')
 
