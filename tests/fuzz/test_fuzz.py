@@ -38,4 +38,3 @@ def test_nothing_worse_than_a_refusal(name: str, tmp_path: Path) -> None:
     ran = re.search(r"^Done ([0-9]+) runs", done.stderr, re.MULTILINE)
     assert ran, done.stderr[-2000:]
     assert int(ran[1]) > 50
-    print(f"{name}: {ran[1]} runs")
