@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, load, versions
+from benchmarks import agent, cycle, fleet, load, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
     "agent": agent.main,
     "relations": agent.relations,
     "load": load.main,
+    "fleet": fleet.main,
     "versions": versions.main,
 }
 

@@ -199,7 +199,7 @@ def test_blanks_and_escapes_are_as_good_as_none() -> None:
     [
         (b'{"frames":[' + b"[]," * 16_000_000 + b"[]]}", "objects and arrays"),
         (b'{"runs":[' + b"1.5," * 12_000_000 + b"1]}", "Field required"),
-        (b'{"frames":["' + "é".encode() * 24_000_000 + b'"]}', "Input should be"),
+        (b'{"frames":["' + "é".encode() * 24_000_000 + b'"]}', "Field required"),
         (b'{"frames":[' + b'{"metric":0},' * 400_000 + b"{}]}", "Field required"),
         (b"{" + b'"a":1,' * 8_000_000 + b'"a":1}', "Field required"),
     ],
