@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, fleet, load, versions
+from benchmarks import agent, cycle, fleet, growth, load, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "relations": agent.relations,
     "load": load.main,
     "fleet": fleet.main,
+    "growth": growth.main,
     "versions": versions.main,
 }
 
