@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, load, versions
+from benchmarks import agent, cycle, fleet, growth, load, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
     "agent": agent.main,
     "relations": agent.relations,
     "load": load.main,
+    "fleet": fleet.main,
+    "growth": growth.main,
     "versions": versions.main,
 }
 

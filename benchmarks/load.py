@@ -32,10 +32,10 @@ from functions.store import Store
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 
-_ROWS, _BATCHES, _ROUNDS, _LOADERS = 1000, 60, 5, (1, 2)
+ROWS, _BATCHES, _ROUNDS, _LOADERS = 1000, 60, 5, (1, 2)
 
 #: Messages in one event of the queue: the default of SQS and of the standalone server.
-_EVENT = 10
+EVENT = 10
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
             ratios = [loaded / copied for loaded, copied in rounds]
             rates = [f"{statistics.median(each):,.0f}" for each in zip(*rounds, strict=True)]
             table.add_row(str(loaders), *rates, *(f"{f(ratios):.2f}" for f in (statistics.median, min, max)))
-    console.print(table, f"{len(TABLE_STATS.columns)} columns, {_ROWS} rows a batch, {_EVENT} batches a commit")
+    console.print(table, f"{len(TABLE_STATS.columns)} columns, {ROWS} rows a batch, {EVENT} batches a commit")
 
 
 def _together(dsn: str, loaders: int) -> float:
@@ -60,10 +60,10 @@ def _together(dsn: str, loaders: int) -> float:
     with ProcessPoolExecutor(loaders, get_context("spawn")) as pool:
         list(pool.map(_load, [dsn] * loaders, [1] * loaders, chunksize=1))  # imports, connections
         spans = list(pool.map(_load, [dsn] * loaders, [_BATCHES] * loaders, chunksize=1))
-    return loaders * _BATCHES * _ROWS / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+    return loaders * _BATCHES * ROWS / (max(end for _, end in spans) - min(begin for begin, _ in spans))
 
 
-def _batches(number: int) -> list[bytes]:
+def batches(number: int) -> list[bytes]:
     chance, stream, now = random.Random(1), uuid4(), time.time_ns() // 1000
     return [_batch(chance, stream, seq, now) for seq in range(number)]
 
@@ -78,34 +78,34 @@ def _batch(chance: random.Random, stream: UUID, seq: int, now: int) -> bytes:
             case _:
                 return chance.randrange(10 ** chance.randrange(1, 9))
 
-    columns = {column.name: [value(column.type, row) for row in range(_ROWS)] for column in TABLE_STATS.columns}
+    columns = {column.name: [value(column.type, row) for row in range(ROWS)] for column in TABLE_STATS.columns}
     frame = Frame(metric="table_stats", target="main", datid=5, collected_at=now, epoch=1, columns=columns)
     return encode(Batch(agent_id="bench", stream_id=stream, seq=seq, sent_at=now, agent_version="0", frames=(frame,)))
 
 
 def _load(dsn: str, number: int) -> tuple[float, float]:
     """Loads so many batches; when it began and ended."""
-    batches, store = _batches(number), _store(dsn)
+    made, store = batches(number), open_store(dsn)
     begun = time.monotonic()
-    for first in range(0, number, _EVENT):
-        load(store, [_arrived(data) for data in batches[first : first + _EVENT]], Retention(30))
+    for first in range(0, number, EVENT):
+        load(store, [arrived(data) for data in made[first : first + EVENT]], Retention(30))
     return begun, time.monotonic()
 
 
-def _arrived(data: bytes) -> Arrival:
+def arrived(data: bytes) -> Arrival:
     batch, digest = decode(data), sha256(data)
     return Arrival(key_of(batch, digest), bytes.fromhex(digest), batch)
 
 
 @functools.cache
-def _store(dsn: str) -> Store:
+def open_store(dsn: str) -> Store:
     return Store(SecretStr(dsn), "benchmark")
 
 
 def _psql(server: EmbeddedPostgres) -> float:
     """Copies out what the round loaded, and times how fast psql copies it in again."""
     file = Path(server.directory) / "rows.txt"
-    rows = _BATCHES * _ROWS
+    rows = _BATCHES * ROWS
     server.run(
         "psql", "-Xqd", server.dsn(), "-c", f"\\copy (select * from metric.table_stats limit {rows}) to '{file}'"
     )

@@ -47,7 +47,7 @@ def many_tables(installation: Path | None = None, tables: int = TABLES) -> Itera
                     end $$
                     """
                 )
-        touch(server, TABLES)
+        touch(server, min(tables, TABLES))
         yield server
 
 

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from contracts.limits import BIGINT_MAX, BIGINT_MIN, INSTANT_MAX, MAX_ROWS, MAX_RUNS, MAX_SEQ, OID_MAX
+from contracts.limits import (
+    BIGINT_MAX,
+    BIGINT_MIN,
+    INSTANT_MAX,
+    MAX_AHEAD_US,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    MAX_RUNS,
+    MAX_SEQ,
+    OID_MAX,
+)
 from contracts.metrics import CATALOGUE, Column, Metric, Scope, Type
 from contracts.names import HOST_TARGET, AgentId, StreamId, TargetName
 
@@ -26,8 +37,16 @@ Bigint = Annotated[int, Field(strict=True, ge=BIGINT_MIN, le=BIGINT_MAX)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 
+
+def _few(columns: object) -> object:
+    # pydantic keeps an error of some hundred bytes for each value at fault: it is not to see a million of them.
+    if isinstance(columns, dict) and len(columns) > MAX_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, more than {MAX_COLUMNS}")
+    return columns
+
+
 #: Column arrays: name → values, all of one length.
-Columns = dict[str, list[Any]]
+Columns = Annotated[dict[str, list[Any]], BeforeValidator(_few)]
 
 _PYTHON_TYPES: dict[Type, frozenset[type]] = {
     Type.BIGINT: frozenset({int, type(None)}),
@@ -47,6 +66,14 @@ _RANGES: dict[Type, tuple[int, int]] = {
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, found: object) -> object:
+        # As with columns; fewer are told one by one.
+        if isinstance(found, dict) and len(found) > 2 * len(cls.model_fields):
+            raise ValueError(f"{len(found)} fields, more than the {len(cls.model_fields)} that there are")
+        return found
 
 
 class Mode(StrEnum):
@@ -149,6 +176,8 @@ def _check_columns(metric: Metric, found: Columns, declared: tuple[Column, ...],
     if not found:
         raise ValueError(f"{place}: at least one column is needed")
     length = _length(found)
+    if length > MAX_ROWS:
+        raise ValueError(f"{place}: {length} rows, more than {MAX_ROWS}")
     if not metric.key and length > 1:
         raise ValueError(f"{place}: {metric.name} has one row, {length} found")
     for name, values in found.items():
@@ -157,6 +186,20 @@ def _check_columns(metric: Metric, found: Columns, declared: tuple[Column, ...],
         _check_values(known[name].type, values, f"{place}.{name}")
         if name in metric.key and None in values:
             raise ValueError(f"{place}.{name}: a key cannot be null (row {values.index(None)})")
+    _check_keys(metric, found, place)
+
+
+def _check_keys(metric: Metric, found: Columns, place: str) -> None:
+    # Of two rows with one key nobody could say which is true, and each would count in a difference.
+    if not metric.key:
+        return
+    keys = (
+        found[metric.key[0]] if len(metric.key) == 1 else list(zip(*(found[name] for name in metric.key), strict=True))
+    )
+    if len(set(keys)) != len(keys):
+        first = {key: row for row, key in reversed(list(enumerate(keys)))}
+        row = next(row for row, key in enumerate(keys) if first[key] != row)
+        raise ValueError(f"{place}.{metric.key[0]}[{row}]: a second row with the key {keys[row]!r}")
 
 
 def _check_values(type_: Type, values: list[Any], place: str) -> None:
@@ -269,9 +312,10 @@ class Batch(_Value):
     agent_version: Annotated[str, StringConstraints(max_length=50, pattern=r"^[0-9A-Za-z.+-]+$")]
     config: Config = Config()
     clock: Clock = Clock()
-    frames: Annotated[tuple[Frame, ...], Field(max_length=MAX_RUNS)] = ()
-    runs: Annotated[tuple[Run, ...], Field(max_length=MAX_RUNS)] = ()
-    gaps: Annotated[tuple[Gap, ...], Field(max_length=MAX_RUNS)] = ()
+    # The first item at fault ends it: each would leave an error behind that is larger than itself.
+    frames: Annotated[tuple[Frame, ...], Field(max_length=MAX_RUNS, fail_fast=True)] = ()
+    runs: Annotated[tuple[Run, ...], Field(max_length=MAX_RUNS, fail_fast=True)] = ()
+    gaps: Annotated[tuple[Gap, ...], Field(max_length=MAX_RUNS, fail_fast=True)] = ()
 
     @property
     def rows(self) -> int:
@@ -283,3 +327,33 @@ class Batch(_Value):
         if self.rows > MAX_ROWS:
             raise ValueError(f"frames: {self.rows} rows, more than {MAX_ROWS}")
         return self
+
+    def ahead(self, now_us: int) -> str | None:
+        """What is further in the future than may be, as a refusal that names the place; None where nothing is.
+
+        `now_us` is the reader's clock. What is in a batch is held against when it was sent: the agent's clock may be
+        wrong, but not twice.
+        """
+        if ahead := sent_ahead(self.sent_at, now_us):
+            return ahead
+        last = self.sent_at + MAX_AHEAD_US
+        for place, at in self._instants():
+            if at > last:
+                return f"{place}: {(at - self.sent_at) // 1_000_000} seconds after the batch was sent"
+        return None
+
+    def _instants(self) -> Iterator[tuple[str, int]]:
+        for index, frame in enumerate(self.frames):
+            yield f"frames[{index}].collected_at", frame.collected_at
+        for index, run in enumerate(self.runs):
+            yield f"runs[{index}].started_at", run.started_at
+        for index, gap in enumerate(self.gaps):
+            yield f"gaps[{index}].from_at", gap.from_at
+            yield f"gaps[{index}].until_at", gap.until_at
+
+
+def sent_ahead(sent_at: int, now_us: int) -> str | None:
+    """The refusal of a batch that claims to be sent later than the reader's clock allows; None where it is not."""
+    if sent_at <= now_us + MAX_AHEAD_US:
+        return None
+    return f"sent_at: {(sent_at - now_us) // 1_000_000} seconds ahead of this server; set the agent's clock"

@@ -7,6 +7,8 @@ are. gzip goes through ISA-L, three times as fast as zlib at either end.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from typing import Any
 
 from isal import isal_zlib
@@ -15,13 +17,19 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from contracts.batch import Batch
-from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES
+from contracts.limits import MAX_BRACKETS, MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES
 
 _GZIP = 31  # zlib's window bits for a gzip header and trailer; its mtime is 0
 _LEVEL = 1
 
 #: Characters of a place, and of a message, that a refusal repeats.
 _LONGEST = 280
+
+
+#: The end of an object's key. Within a text every quotation mark follows a backslash, and the one that begins a text
+#: follows a bracket, a colon, a comma or a blank: so this finds all keys that end in a letter, digit or underscore,
+#: as every name of the contract does. It begins with a literal for the sake of speed: 4 % of the time of decoding.
+_KEY_END = re.compile(rb'"(?<=\w")[ \t\r\n]*:')
 
 
 class BatchError(ValueError):
@@ -46,20 +54,65 @@ def decode(data: bytes) -> Batch:
     """The batch in these bytes.
 
     Raises:
-        BatchTooLargeError: more than 4 MB compressed or 50 MB inflated.
-        BatchInvalidError: the JSON does not follow the contract.
+        BatchTooLargeError: more than 4 MB compressed or 50 MB inflated, or more brackets than any batch has.
+        BatchInvalidError: the JSON does not follow the contract, or says something twice.
         BatchError: not gzip, or not JSON.
     """
+    content = inflate(data)
+    brackets = content.count(b"[") + content.count(b"{")
+    if brackets > MAX_BRACKETS:
+        raise BatchTooLargeError(f"{brackets} objects and arrays, more than {MAX_BRACKETS}")
     try:
-        document = from_json(inflate(data), allow_inf_nan=False)
+        document = from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        if isinstance(error, BatchError):
-            raise
         raise BatchError(f"not JSON: {error}") from error
     try:
-        return Batch.model_validate(document)
+        batch = Batch.model_validate(document)
     except ValidationError as error:
         raise BatchInvalidError(explain(error)) from error
+    # The parser keeps the last of two values without a word. Valid names are all found by their ends.
+    if len(_KEY_END.findall(content)) != _keys(document):
+        raise BatchInvalidError(f"{_said_twice(content)}: this key stands twice")
+    return batch
+
+
+def _keys(document: object) -> int:
+    """The keys of all objects; columns are not looked into, since a batch that is valid has no objects there."""
+    if isinstance(document, dict):
+        return len(document) + sum(map(_keys, document.values()))
+    if isinstance(document, list) and document and isinstance(document[0], dict):
+        return sum(map(_keys, document))
+    return 0
+
+
+class _Twice(str):
+    """In the place of an object: the key that stands twice in it."""
+
+    __slots__ = ()
+
+
+def _said_twice(content: bytes) -> str:
+    def pairs(found: list[tuple[str, Any]]) -> object:
+        unique = dict(found)
+        if len(unique) == len(found):
+            return unique
+        names = [name for name, _ in found]
+        return _Twice(next(name for index, name in enumerate(names) if name in names[:index]))
+
+    def place(of: object) -> str | None:
+        if isinstance(of, _Twice):
+            return str(of)
+        parts = of.items() if isinstance(of, dict) else enumerate(of) if isinstance(of, list) else ()
+        for part, value in parts:
+            if (inner := place(value)) is not None:
+                return f"[{part}]{_joined(inner)}" if isinstance(part, int) else f"{part}{_joined(inner)}"
+        return None
+
+    return _short(place(json.loads(content, object_pairs_hook=pairs)) or "an object")
+
+
+def _joined(inner: str) -> str:
+    return inner if inner.startswith("[") else f".{inner}"
 
 
 def inflate(data: bytes) -> bytes:

@@ -12,10 +12,17 @@ MAX_ROWS = 200_000
 #: Frames, runs and gaps of a batch, each.
 MAX_RUNS = 20_000
 
+#: Objects and arrays of a batch together, and brackets within its texts. A batch of the most frames has fewer, and
+#: each costs its reader twenty times its bytes: without this, 50 KB of gzip could ask for gigabytes.
+MAX_BRACKETS = 1_000_000
+
+#: Columns of a frame, and keys that are gone. No metric has as many.
+MAX_COLUMNS = 1_000
+
 #: The last place in a stream: the object's key has 12 digits for it.
 MAX_SEQ = 10**12 - 1
 
-#: How far ahead of the server's clock a batch may claim to be: 10 minutes.
+#: How far a batch may be ahead of the server's clock, and what is in it ahead of when it was sent: 10 minutes.
 MAX_AHEAD_US = 10 * 60 * 1_000_000
 
 BIGINT_MIN, BIGINT_MAX = -(2**63), 2**63 - 1

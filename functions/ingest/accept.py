@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.codec import decode, sha256
+from contracts.codec import BatchInvalidError, decode, sha256
 from contracts.objects import BatchKey, key_of
 from functions.ingest.bucket import Bucket
-from functions.ingest.uploads import refuse_future
 
 
 class ForeignBatchError(Exception):
@@ -23,7 +22,8 @@ def accept(data: bytes, agent_id: str, now_us: int, bucket: Bucket) -> BatchKey:
     batch = decode(data)
     if batch.agent_id != agent_id:
         raise ForeignBatchError(f"agent_id: the batch is {batch.agent_id}'s, the token is {agent_id}'s")
-    refuse_future(batch.sent_at, now_us)
+    if ahead := batch.ahead(now_us):
+        raise BatchInvalidError(ahead)
     key = key_of(batch, sha256(data))
     bucket.create(str(key), data)
     return key

@@ -11,6 +11,7 @@ from psycopg.errors import CheckViolation
 
 from contracts.batch import Batch, Frame
 from contracts.metrics import CATALOGUE, Metric
+from contracts.objects import BatchKey, parse_key
 from functions.ingest.copy import copy_frames
 from functions.ingest.due import note_hours
 from functions.ingest.ledger import Arrival, Claim, claim
@@ -25,6 +26,9 @@ from functions.ingest.records import (
 )
 from functions.retention import Retention
 from functions.store import Connection, Store, StoreUnavailableError
+
+#: The longest key that S3 has.
+MAX_KEY_BYTES = 1024
 
 
 class Loaded(StrEnum):
@@ -70,6 +74,8 @@ def load(store: Store, arrivals: Sequence[Arrival], retention: Retention) -> lis
 
 
 def _translated(error: Exception) -> Exception:
+    if isinstance(error, CheckViolation) and error.diag.constraint_name is None:
+        return error  # no partition: made, and dropped again before the copy
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
         refused = RefusedError(f"the store refuses it: {error.diag.message_primary}")
         refused.__cause__ = error
@@ -151,12 +157,37 @@ def _make_partitions(store: Store, kept: Sequence[Kept]) -> None:
 
 
 def quarantine(store: Store, object_key: str, agent_id: str | None, reason: str) -> None:
-    """Record that an object cannot be loaded, and why. It stays in the bucket."""
+    """Record that an object cannot be loaded, why, and which place its key names. It stays in the bucket.
+
+    The place stays free: the key is all that speaks for it, and the genuine batch may be still to come.
+    """
+    place = _named(object_key)
     with store.transaction() as connection:
         connection.execute(
             """
-            insert into store.quarantine (object_key, agent_id, reason) values (%s, %s, %s)
+            insert into store.quarantine (object_key, agent_id, stream_id, seq, sha256_start, reason)
+            values (%s, %s, %s, %s, %s, %s)
             on conflict (object_key) do update set reason = excluded.reason
             """,
-            (object_key, agent_id, reason),
+            (
+                _storable(object_key),
+                agent_id,
+                place.stream_id if place else None,
+                place.seq if place else None,
+                place.sha256_start if place else None,
+                reason,
+            ),
         )
+
+
+def _named(object_key: str) -> BatchKey | None:
+    try:
+        return parse_key(object_key)
+    except ValueError:
+        return None
+
+
+def _storable(object_key: str) -> str:
+    # A notification may name anything: what PostgreSQL has no text for, or no room in an index, would fail for ever.
+    text = object_key.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")
+    return text[:MAX_KEY_BYTES].decode("utf-8", "ignore")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from contracts.batch import sent_ahead
 from contracts.codec import BatchInvalidError, BatchTooLargeError
-from contracts.limits import MAX_AHEAD_US, MAX_COMPRESSED_BYTES
+from contracts.limits import MAX_COMPRESSED_BYTES
 from contracts.objects import key_at
 from contracts.uploads import UploadAsked, UploadGranted, put_headers
 from functions.ingest.bucket import Bucket
@@ -29,7 +30,8 @@ def grant(asked: UploadAsked, agent_id: str, now_us: int, bucket: Bucket) -> Upl
     """
     if asked.size_bytes > MAX_COMPRESSED_BYTES:
         raise BatchTooLargeError(f"size_bytes: {asked.size_bytes}, more than {MAX_COMPRESSED_BYTES}")
-    refuse_future(asked.sent_at, now_us)
+    if ahead := sent_ahead(asked.sent_at, now_us):
+        raise BatchInvalidError(ahead)
     key = key_at(agent_id, asked.stream_id, asked.seq, asked.sent_at, asked.sha256)
     headers = put_headers(asked.sha256, asked.size_bytes)
     url = bucket.sign_put(str(key), headers, GOOD_FOR_SECONDS)
@@ -37,11 +39,3 @@ def grant(asked: UploadAsked, agent_id: str, now_us: int, bucket: Bucket) -> Upl
         raise CannotSignError("this server's bucket is a folder, which takes no uploads; use transport http")
     expires_at = datetime.fromtimestamp(now_us // 1_000_000 + GOOD_FOR_SECONDS, UTC)
     return UploadGranted(id=key.id, key=str(key), url=url, headers=headers, expires_at=expires_at)
-
-
-def refuse_future(sent_at: int, now_us: int) -> None:
-    """Raises BatchInvalidError where the batch claims to be from later than this server's clock."""
-    if sent_at > now_us + MAX_AHEAD_US:
-        raise BatchInvalidError(
-            f"sent_at: {(sent_at - now_us) // 1_000_000} seconds ahead of this server; set the agent's clock"
-        )

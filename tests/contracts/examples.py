@@ -113,6 +113,16 @@ _CATALOGUE_FAULTS = (
     _framed("missing key", frame({"conflicts": [1]}), "columns.datid: a key of database_stats is missing"),
     _framed("no column", host({}), "columns: at least one column is needed"),
     _framed("null key", frame({"datid": [1, None]}), "columns.datid: a key cannot be null (row 1)"),
+    _framed("a key twice", frame({"datid": [1, 2, 1]}), "columns.datid[2]: a second row with the key 1", False),
+    _framed(
+        "a key of two columns twice",
+        frame({"blocked_pid": [1, 1, 1], "blocking_pid": [2, 3, 2]}, metric="blocking", epoch=None),
+        "columns.blocked_pid[2]: a second row with the key (1, 2)",
+        False,
+    ),
+    _framed(
+        "a key gone twice", frame({"datid": [1]}, mode="changed", gone={"datid": [2, 2]}), "gone.datid[1]: a se", False
+    ),
     _framed("text for a number", frame({"datid": [1], "conflicts": ["1"]}), "columns.conflicts[0]: bigint expected"),
     _framed("number for a text", relation({"relid": [1], "kind": [1]}), "columns.kind[0]: text expected, int found"),
     _framed("number for a boolean", relation({"relid": [1], "is_valid": [1]}), "columns.is_valid[0]: boolean expected"),

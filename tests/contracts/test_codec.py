@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gzip
+import json
+import subprocess
+import sys
 import tracemalloc
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from isal import isal_zlib
 
 from contracts.batch import Batch
 from contracts.codec import BatchError, BatchInvalidError, BatchTooLargeError, decode, encode, inflate, sha256
 from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES
-from tests.contracts.examples import VALID, gzipped
+from tests.contracts.examples import VALID, batch, gzipped, relation, run
 
+_ROOT = Path(__file__).parents[2]
 _VALID = gzipped(VALID)
 
 
@@ -147,6 +155,69 @@ def test_a_batch_with_damaged_json_is_refused_and_nothing_worse(data: st.DataObj
 
 
 _PIECES = (b"null", b"true", b"-1", b"1e999", b"9" * 30, b'"\\u0000"', b"[]", b"{}", b",", b'"', b"[[", b"\\ud83d")
+
+
+_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _places(of: Any) -> list[tuple[Any, Any]]:
+    """Each container of a document, with each of its keys or indexes."""
+    parts = list(of.items()) if isinstance(of, dict) else list(enumerate(of)) if isinstance(of, list) else []
+    return [(of, part) for part, _ in parts] + [place for _, inner in parts for place in _places(inner)]
+
+
+@given(st.data())
+@settings(max_examples=400, deadline=None)
+def test_a_batch_with_a_part_replaced_is_refused_and_nothing_worse(data: st.DataObject) -> None:
+    document = copy.deepcopy(VALID)
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, part = data.draw(st.sampled_from(_places(document)))
+        if data.draw(st.booleans()):
+            container[part] = data.draw(_values)
+        else:
+            del container[part]
+    _decodes_or_is_refused(gzipped(document))
+
+
+@pytest.mark.parametrize("text", ['":', 'a":1,"b":', "\\", '\\":', '"', ' " :', '{"a":1}', "a\\"], ids=ascii)
+def test_a_text_that_looks_like_keys_is_a_text(text: str) -> None:
+    document = batch(relation({"relid": [1, 2], "owner": [text, text]}), runs=[run(detail=text)])
+    assert decode(gzipped(document)).frames[0].columns["owner"] == [text, text]
+
+
+def test_blanks_and_escapes_are_as_good_as_none() -> None:
+    content = json.dumps(VALID, indent=1, separators=(" ,", " \t\r\n: ")).replace('"seq"', '"s\\u0065\\u0071"')
+    assert decode(gzipped(content.encode())) == decode(_VALID)
+
+
+@pytest.mark.parametrize(
+    ("content", "limit"),
+    [
+        (b'{"frames":[' + b"[]," * 16_000_000 + b"[]]}", "objects and arrays"),
+        (b'{"runs":[' + b"1.5," * 12_000_000 + b"1]}", "Field required"),
+        (b'{"frames":["' + "é".encode() * 24_000_000 + b'"]}', "Field required"),
+        (b'{"frames":[' + b'{"metric":0},' * 400_000 + b"{}]}", "Field required"),
+        (b"{" + b'"a":1,' * 8_000_000 + b'"a":1}', "Field required"),
+    ],
+    ids=["arrays", "numbers", "text", "frames", "keys"],
+)
+def test_a_refusal_takes_no_more_memory_than_a_function_has(content: bytes, limit: str, tmp_path: Path) -> None:
+    file = tmp_path / "batch"
+    file.write_bytes(isal_zlib.compress(content, 1, 31))
+    # In a process of its own, for whom more than that is an error; 1 GB is what the door is given.
+    script = (
+        "import resource, sys, pathlib; from contracts.codec import BatchError, decode\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9))\n"
+        "try: decode(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "except BatchError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, file], capture_output=True, text=True, check=False, cwd=_ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert limit in done.stdout
 
 
 def test_the_bytes_do_not_depend_on_when_they_were_made() -> None:
