@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.load import EVENT, ROWS, arrived, batches, open_store
 from contracts.metrics import TABLE_STATS, Type
 from functions.ingest.load import load
+from functions.retention import Retention
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 

@@ -188,8 +188,8 @@ def test_a_partition_that_is_dropped_under_a_batch_is_no_fault_of_the_batch(
     # As if maintenance dropped it between its making and the copy: for this day none is ever made.
     connection.execute(
         """
-        alter function store.make_partitions(date) rename to made_partitions;
-        create function store.make_partitions(date) returns integer language sql as 'select 0';
+        alter function store.make_partitions(date, text[]) rename to made_partitions;
+        create function store.make_partitions(date, text[]) returns integer language sql as 'select 0';
         """
     )
     key = _put(bucket, 0)
