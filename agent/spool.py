@@ -8,10 +8,8 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import re
 import threading
 import time
@@ -24,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.aside import Aside
 from agent.durable import sync, write
+from agent.gaps import gap_of, joined
+from agent.held import HeldFolder
 from contracts.batch import Gap, GapReason
 
 log = logging.getLogger(__name__)
@@ -82,16 +82,16 @@ class Spool:
         self._max_bytes = max_bytes
         self._max_age_us = int(max_age_seconds * 1_000_000)
         self._lock = threading.RLock()
-        self._held: int | None = None
         self._aside = Aside(directory / "rejected", max_bytes, self._max_age_us)
+        self._folder = HeldFolder(directory, self._aside.folder)
         #: Set whenever there is something to send.
         self.filled = threading.Event()
         #: Counted under the spool's lock; anybody may read it.
         self.passed = Passed()
+        # What is to lie in the folder, by places, with the instants of their closing: somebody may take it away.
+        self._waiting: dict[int, int] = {}
         try:
-            for folder in (directory, self._aside.folder):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = _hold(directory)
+            self._folder.take()
         except OSError as error:
             raise SpoolError(f"the spool {directory}: {error.strerror}") from error
         try:
@@ -99,7 +99,8 @@ class Spool:
         except OSError as error:
             self.close()
             raise SpoolError(f"the spool {directory}: {error.strerror}") from error
-        if self.entries():
+        self._waiting = {entry.seq: entry.closed_at for entry in self.entries()}
+        if self._waiting:
             self.filled.set()
 
     @property
@@ -118,9 +119,7 @@ class Spool:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        self._folder.release()
 
     def put(self, make: Make, closed_at: int, marks: Mapping[str, str]) -> Entry:
         """Store a batch at the stream's next place; when this returns, it is durable.
@@ -133,11 +132,12 @@ class Spool:
             seq = self._state.next_seq
             data = make(self._state.stream_id, seq, self._state.gaps)
             try:
-                made_room = self._make_room(len(data))
+                self._folder.take()  # somebody may have removed it
+                told = self._tell_of_vanished() | self._make_room(len(data))
             except OSError as error:
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
-            if made_room:
-                data = make(self._state.stream_id, seq, self._state.gaps)  # what made room is a gap, too
+            if told:
+                data = make(self._state.stream_id, seq, self._state.gaps)  # with the gaps of just now
             name = f"{seq:012}-{closed_at}.json.gz"
             state = _State(
                 stream_id=self._state.stream_id,
@@ -155,6 +155,7 @@ class Spool:
                 if self._state is not state:
                     apart.unlink(missing_ok=True)
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
+            self._waiting[seq] = closed_at
             self.filled.set()
             self.passed = replace(self.passed, spooled_bytes=self.passed.spooled_bytes + len(data))
             return Entry(self._directory / name, seq, closed_at, len(data))
@@ -162,7 +163,7 @@ class Spool:
     def lost(self, gap: Gap) -> None:
         """Remember lost data until the next batch tells of it; kept on disk as far as the disk allows."""
         with self._lock:
-            state = self._state.model_copy(update={"gaps": _joined(self._state.gaps, gap)})
+            state = self._state.model_copy(update={"gaps": joined(self._state.gaps, gap)})
             try:
                 self._save(state)
             except OSError as error:
@@ -190,18 +191,30 @@ class Spool:
         """The server has it."""
         with self._lock:
             entry.path.unlink(missing_ok=True)
+            self._waiting.pop(entry.seq, None)
 
     def reject(self, entry: Entry, answer: Mapping[str, object]) -> None:
         """The server will never take it: set it aside with the server's answer beside it, and tell of the gap."""
         with self._lock:
             beside = self._aside.folder / entry.path.with_suffix(".answer.json").name
             write(beside, json.dumps(answer, indent=2).encode())
-            gap = _gap(GapReason.REJECTED, [entry], str(answer.get("detail", ""))[:900])
+            gap = gap_of(GapReason.REJECTED, [entry.closed_at], str(answer.get("detail", ""))[:900])
             self.lost(gap)
+            self._waiting.pop(entry.seq, None)
             self._aside.take(entry.path)
 
     def _apart(self, seq: int) -> Path:
         return self._directory / f"{seq:012}.part"
+
+    def _tell_of_vanished(self) -> bool:
+        # The stream goes on where it was: which place is next is in memory, too, and no place is used twice.
+        there = {entry.seq for entry in self.entries()}
+        vanished = [seq for seq in self._waiting if seq not in there]
+        if vanished:
+            closed_at = [self._waiting.pop(seq) for seq in vanished]
+            self.lost(gap_of(GapReason.CORRUPT, closed_at, "somebody removed batches from the spool"))
+            log.error("somebody removed %d batches from the spool that were not sent yet", len(vanished))
+        return bool(vanished)
 
     def _make_room(self, needed: int) -> bool:
         now = time.time_ns() // 1000
@@ -222,9 +235,10 @@ class Spool:
 
     def _drop(self, entries: list[Entry], reason: GapReason) -> None:
         # The gap first: after a crash in between, a batch that arrives after all is better than one missed in silence.
-        self.lost(_gap(reason, entries))
+        self.lost(gap_of(reason, [entry.closed_at for entry in entries]))
         for entry in entries:
             entry.path.unlink(missing_ok=True)
+            self._waiting.pop(entry.seq, None)
         self.passed = replace(
             self.passed,
             dropped_batches=self.passed.dropped_batches + len(entries),
@@ -256,7 +270,8 @@ class Spool:
         strangers = [entry for path in self._directory.glob("*.json.gz") if (entry := _entry(path))]
         self._aside.take(*(stranger.path for stranger in strangers))
         detail = "the spool's state was lost, and with it the stream"
-        return (_gap(GapReason.CORRUPT, strangers, detail),) if strangers else ()
+        closed_at = [stranger.closed_at for stranger in strangers]
+        return (gap_of(GapReason.CORRUPT, closed_at, detail),) if strangers else ()
 
     def _save(self, state: _State) -> None:
         scratch = self._directory / f"{_STATE}.new"
@@ -266,31 +281,6 @@ class Spool:
         self._state = state
 
 
-def _hold(directory: Path) -> int:
-    """An open folder with a lock that ends with the process."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise SpoolError(f"the spool {directory}: another agent has it") from error
-    return descriptor
-
-
 def _entry(path: Path) -> Entry | None:
     match = _NAME.fullmatch(path.name)
     return Entry(path, int(match["seq"]), int(match["closed_at"]), path.stat().st_size) if match else None
-
-
-def _joined(gaps: tuple[Gap, ...], gap: Gap) -> tuple[Gap, ...]:
-    """The gaps and this one, as one with the last if both are of one kind: a full disk loses a batch a minute."""
-    last = gaps[-1] if gaps else None
-    if last is None or (last.reason, last.detail, last.target) != (gap.reason, gap.detail, gap.target):
-        return (*gaps, gap)
-    stretch = {"from_at": min(last.from_at, gap.from_at), "until_at": max(last.until_at, gap.until_at)}
-    return (*gaps[:-1], last.model_copy(update={**stretch, "batches": last.batches + gap.batches}))
-
-
-def _gap(reason: GapReason, entries: list[Entry], detail: str | None = None) -> Gap:
-    times = [entry.closed_at for entry in entries]
-    return Gap(reason=reason, from_at=min(times), until_at=max(times), batches=len(entries), detail=detail or None)

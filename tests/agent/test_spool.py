@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -302,3 +303,57 @@ def test_a_spool_that_cannot_be_made_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match=r"file/spool: Not a directory"):
         Spool(tmp_path / "file" / "spool", 10**9, 3600)
+
+
+def test_a_spool_removed_from_under_its_agent_goes_on_and_tells_of_what_was_lost(
+    opened: Opened, tmp_path: Path
+) -> None:
+    spool = opened(max_age_seconds=10**10)
+    for at in (100, 200, 300):
+        put(spool, closed_at=at)
+    entry = spool.oldest()
+    assert entry is not None
+    spool.done(entry)
+    stream = spool.stream_id
+    shutil.rmtree(tmp_path / "spool")
+    (gap,) = told_by_next(spool)
+    assert (gap.reason, gap.from_at, gap.until_at, gap.batches) == (GapReason.CORRUPT, 200, 300, 2)
+    assert "removed" in (gap.detail or "")
+    (entry,) = spool.entries()
+    assert (spool.stream_id, entry.seq) == (stream, 3), "the place of another batch was used again"
+    with pytest.raises(SpoolError, match="another agent has it"):
+        Spool(tmp_path / "spool", 10**9, 3600)
+    assert opened().stream_id == stream
+
+
+def test_a_batch_removed_from_the_spool_is_told_once(opened: Opened) -> None:
+    spool = opened(max_age_seconds=10**10)
+    entry = put(spool, closed_at=100)
+    put(spool, closed_at=200)
+    entry.path.unlink()
+    (gap,) = told_by_next(spool)
+    assert (gap.from_at, gap.until_at, gap.batches) == (100, 100, 1)
+    assert told_by_next(spool) == ()
+
+
+def test_a_spool_whose_state_was_removed_goes_on_in_its_stream(opened: Opened, tmp_path: Path) -> None:
+    spool = opened()
+    put(spool)
+    stream = spool.stream_id
+    (tmp_path / "spool" / "stream.json").unlink()
+    put(spool)
+    spool.close()
+    again = opened()
+    assert (again.stream_id, [entry.seq for entry in again.entries()]) == (stream, [0, 1])
+
+
+def test_a_spool_made_anew_by_another_agent_is_left_to_it(opened: Opened, tmp_path: Path) -> None:
+    spool = opened()
+    put(spool)
+    shutil.rmtree(tmp_path / "spool")
+    other = Spool(tmp_path / "spool", 10**9, 3600)
+    put(other)
+    with pytest.raises(SpoolError, match="another agent has it"):
+        put(spool)
+    assert [entry.seq for entry in other.entries()] == [0]
+    other.close()

@@ -58,7 +58,8 @@ def test_a_loader_killed_at_random_loads_every_object_once(
     tmp_path: Path, server: EmbeddedPostgres, survived: Survived, dice: random.Random, times: int
 ) -> None:
     bucket, queue, log = tmp_path / "bucket", tmp_path / "queue", tmp_path / "loader.log"
-    queue.mkdir()
+    for made in (bucket, queue):
+        made.mkdir()
     dsn = new_store(server)
     environment = {"PGANALYTICS_STORE_DSN": dsn, "PGANALYTICS_BUCKET_URL": f"file://{bucket}"}
     streams = {f"db-{number}": uuid4() for number in range(4)}

@@ -32,6 +32,7 @@ class Case:
 
     def __init__(self, folder: Path, dsn: str) -> None:
         self.dsn, self.bucket = dsn, folder / "bucket"
+        self.bucket.mkdir()
         self.witness = Witness(AGENT, folder / "spool")
         spool = Spool(folder / "spool", 10**9, 10**9)
         self.stream = spool.stream_id
