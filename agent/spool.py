@@ -8,12 +8,13 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -44,6 +45,7 @@ class _State(BaseModel):
     name: str | None = None  # of the batch that this state counts last
     marks: dict[str, str] = {}
     gaps: tuple[Gap, ...] = ()
+    carried: dict[int, tuple[Gap, ...]] = {}  # by batches that wait: told when these arrive, and not before
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,13 @@ class Spool:
             if told:
                 data = make(self._state.stream_id, seq, self._state.gaps)  # with the gaps of just now
             name = f"{seq:012}-{closed_at}.json.gz"
+            carried = {of: gaps for of, gaps in self._state.carried.items() if of in self._waiting}
             state = _State(
                 stream_id=self._state.stream_id,
                 next_seq=seq + 1,
                 name=name,
                 marks={**self._state.marks, **marks},
+                carried={**carried, seq: self._state.gaps} if self._state.gaps else carried,
             )
             apart = self._apart(seq)
             try:
@@ -162,8 +166,15 @@ class Spool:
 
     def lost(self, gap: Gap) -> None:
         """Remember lost data until the next batch tells of it; kept on disk as far as the disk allows."""
+        self._lost(gap)
+
+    def _lost(self, gap: Gap, batches: Iterable[int] = ()) -> None:
+        # What these batches were to tell of themselves is told again.
         with self._lock:
-            state = self._state.model_copy(update={"gaps": joined(self._state.gaps, gap)})
+            carried = dict(self._state.carried)
+            again = [each for seq in batches for each in carried.pop(seq, ())]
+            gaps = functools.reduce(joined, [*again, gap], self._state.gaps)
+            state = self._state.model_copy(update={"gaps": gaps, "carried": carried})
             try:
                 self._save(state)
             except OSError as error:
@@ -199,7 +210,7 @@ class Spool:
             beside = self._aside.folder / entry.path.with_suffix(".answer.json").name
             write(beside, json.dumps(answer, indent=2).encode())
             gap = gap_of(GapReason.REJECTED, [entry.closed_at], str(answer.get("detail", ""))[:900])
-            self.lost(gap)
+            self._lost(gap, [entry.seq])
             self._waiting.pop(entry.seq, None)
             self._aside.take(entry.path)
 
@@ -212,7 +223,7 @@ class Spool:
         vanished = [seq for seq in self._waiting if seq not in there]
         if vanished:
             closed_at = [self._waiting.pop(seq) for seq in vanished]
-            self.lost(gap_of(GapReason.CORRUPT, closed_at, "somebody removed batches from the spool"))
+            self._lost(gap_of(GapReason.CORRUPT, closed_at, "somebody removed batches from the spool"), vanished)
             log.error("somebody removed %d batches from the spool that were not sent yet", len(vanished))
         return bool(vanished)
 
@@ -235,7 +246,7 @@ class Spool:
 
     def _drop(self, entries: list[Entry], reason: GapReason) -> None:
         # The gap first: after a crash in between, a batch that arrives after all is better than one missed in silence.
-        self.lost(gap_of(reason, [entry.closed_at for entry in entries]))
+        self._lost(gap_of(reason, [entry.closed_at for entry in entries]), [entry.seq for entry in entries])
         for entry in entries:
             entry.path.unlink(missing_ok=True)
             self._waiting.pop(entry.seq, None)

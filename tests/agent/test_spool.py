@@ -127,9 +127,9 @@ def test_what_is_too_old_is_dropped_and_told(opened: Opened) -> None:
     old = [now() - 3 * HOUR_US, now() - 2 * HOUR_US]
     for closed_at in old:
         put(spool, closed_at=closed_at)
-    # The second put dropped the first.
+    # The second put dropped the first, and the batch that was to tell of it is too old itself.
     (gap,) = told_by_next(spool)
-    assert (gap.reason, gap.until_at, gap.batches) == (GapReason.SPOOL_AGE, old[1], 1)
+    assert (gap.reason, gap.until_at, gap.batches) == (GapReason.SPOOL_AGE, old[1], 2)
     assert [entry.seq for entry in spool.entries()] == [2]
 
 
@@ -357,3 +357,43 @@ def test_a_spool_made_anew_by_another_agent_is_left_to_it(opened: Opened, tmp_pa
         put(spool)
     assert [entry.seq for entry in other.entries()] == [0]
     other.close()
+
+
+@pytest.mark.parametrize("lost", ["rejected", "dropped", "removed"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_gap_that_a_lost_batch_was_to_tell_of_is_told_again(opened: Opened, lost: str, restarted: bool) -> None:
+    spool = opened(max_age_seconds=10**10)
+    first = Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3)
+    spool.lost(first)
+    entry = put(spool, closed_at=100)
+    if restarted:
+        spool = opened(max_age_seconds=10**10)
+    if lost == "rejected":
+        spool.reject(entry, {"detail": "why"})
+    elif lost == "dropped":
+        spool._drop([entry], GapReason.SPOOL_FULL)
+    else:
+        entry.path.unlink()
+    told = told_by_next(spool)
+    assert told[0] == first
+    assert [gap.batches for gap in told] == [3, 1]
+
+
+def test_a_gap_that_arrived_is_not_told_again(opened: Opened) -> None:
+    spool = opened()
+    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3))
+    spool.done(put(spool))
+    assert told_by_next(spool) == ()
+    second = spool.oldest()
+    assert second is not None
+    spool.reject(second, {"detail": "why"})
+    assert [gap.reason for gap in told_by_next(spool)] == [GapReason.REJECTED]
+
+
+def test_refusals_that_are_worded_anew_each_time_stay_few_gaps(opened: Opened) -> None:
+    spool = opened()
+    for number in range(300):
+        spool.reject(put(spool), {"detail": f"{number} seconds ahead"})
+    told = told_by_next(spool)
+    assert len(told) <= 100
+    assert sum(gap.batches for gap in told) == 300

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.standalone.embedded import EmbeddedPostgres
 from tests.faults.counting import Survived
 from tests.faults.lab import Lab, lab
-from tests.infra.standalone.serving import new_store
+from tests.faults.nursery import Nursery
 
 
 @pytest.fixture
@@ -34,8 +33,14 @@ def dice(pytestconfig: pytest.Config) -> random.Random:
     return random.Random(seed)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as made:
+        yield made
+
+
 @pytest.fixture
-def story(tmp_path: Path, server: EmbeddedPostgres) -> Iterator[Lab]:
+def story(tmp_path: Path, store_dsn: str, nursery: Nursery) -> Iterator[Lab]:
     """A lab whose store is not broken."""
-    with lab(tmp_path, new_store(server)) as made:
+    with lab(tmp_path, store_dsn, nursery) as made:
         yield made

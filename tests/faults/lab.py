@@ -97,6 +97,10 @@ class LabAgent:
         """How many batches wait in the spool."""
         return sum(1 for _ in self.spool.glob("*.json.gz"))
 
+    def places(self) -> int:
+        """How many places of its stream are taken."""
+        return int(json.loads((self.spool / "stream.json").read_text())["next_seq"])
+
     def obeys(self) -> int:
         """The version of the document that it keeps; 0 before the first."""
         try:
@@ -107,6 +111,10 @@ class LabAgent:
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()[-3000:]
+
+    def log_of(self, words: str) -> int:
+        """How many lines of its log say so."""
+        return (self.folder / "agent.log").read_text().count(words)
 
 
 @dataclass
@@ -156,7 +164,7 @@ class Lab:
         for _ in range(count):
             name = f"db-{len(self.agents) + 1}"
             folder = self.folder / name
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             agent = LabAgent(self, name, folder, Witness(name, folder / "state" / "spool"))
             agent.write(url or self.url, max_bytes)
             self.agents.append(agent)
@@ -231,14 +239,18 @@ class Lab:
 
 
 @contextmanager
-def lab(folder: Path, dsn: str) -> Iterator[Lab]:
-    """A server that runs, and no agent yet."""
-    with Nursery() as nursery:
-        made = Lab(folder, dsn, nursery)
-        make_keys(made.keys)
-        made.document(_QUICK)
+def lab(folder: Path, dsn: str, nursery: Nursery) -> Iterator[Lab]:
+    """A server that runs, and no agent yet. What still runs at the end is killed."""
+    made = Lab(folder, dsn, nursery)
+    make_keys(made.keys)
+    made.document(_QUICK)
+    try:
         made.serve()
         yield made
+    finally:
+        for pid in [made.pid, *(agent.pid for agent in made.agents)]:
+            if pid is not None:
+                nursery.kill(pid)
 
 
 def _here(*arguments: str | Path) -> str:

@@ -15,6 +15,7 @@ from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_post
 from tests.agent.polling import until
 from tests.faults.counting import Survived
 from tests.faults.lab import PATIENCE_SECONDS, Lab, instant, lab
+from tests.faults.nursery import Nursery
 from tests.infra.standalone.serving import new_store
 
 pytestmark = pytest.mark.processes
@@ -28,8 +29,8 @@ def own() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def broken(tmp_path: Path, own: EmbeddedPostgres) -> Iterator[Lab]:
-    with lab(tmp_path, new_store(own)) as made:
+def broken(tmp_path: Path, own: EmbeddedPostgres, nursery: Nursery) -> Iterator[Lab]:
+    with lab(tmp_path, new_store(own), nursery) as made:
         yield made
 
 
