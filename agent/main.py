@@ -104,8 +104,8 @@ def spool(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
             status = "" if one.status is None else str(one.status)
             table.add_row(one.name, str(one.size_bytes), one.reason or "", status, escape(one.detail or ""))
         console.print(table)
-    console.print(f"{len(found.state.gaps)} gaps are not told yet", markup=False)
-    for gap in found.state.gaps:
+    console.print(f"{len(found.state.untold)} gaps are not told yet", markup=False)
+    for gap in found.state.untold:
         console.print(f"  {gap.reason}: {gap.batches} batches; {gap.detail or ''}", markup=False)
 
 

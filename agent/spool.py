@@ -8,12 +8,11 @@ how far each log was read and the gaps that no batch has told of yet, so that th
 
 from __future__ import annotations
 
-import fcntl
+import functools
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -22,6 +21,8 @@ from pydantic import ValidationError
 
 from agent.aside import Aside
 from agent.durable import sync, write
+from agent.gaps import gap_of, joined
+from agent.held import HeldFolder
 from agent.spooled import ASIDE, STATE, Entry, State, entries, name_of
 from contracts.batch import Gap, GapReason
 
@@ -58,16 +59,16 @@ class Spool:
         self._max_bytes = max_bytes
         self._max_age_us = int(max_age_seconds * 1_000_000)
         self._lock = threading.RLock()
-        self._held: int | None = None
         self._aside = Aside(directory / ASIDE, max_bytes, self._max_age_us)
+        self._folder = HeldFolder(directory, self._aside.folder)
         #: Set whenever there is something to send.
         self.filled = threading.Event()
         #: Counted under the spool's lock; anybody may read it.
         self.passed = Passed()
+        # What is to lie in the folder, by places, with the instants of their closing: somebody may take it away.
+        self._waiting: dict[int, int] = {}
         try:
-            for folder in (directory, self._aside.folder):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._held = _hold(directory)
+            self._folder.take()
         except OSError as error:
             raise SpoolError(f"the spool {directory}: {error.strerror}") from error
         try:
@@ -75,7 +76,8 @@ class Spool:
         except OSError as error:
             self.close()
             raise SpoolError(f"the spool {directory}: {error.strerror}") from error
-        if self.entries():
+        self._waiting = {entry.seq: entry.closed_at for entry in self.entries()}
+        if self._waiting:
             self.filled.set()
 
     @property
@@ -94,9 +96,7 @@ class Spool:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        self._folder.release()
 
     def put(self, make: Make, closed_at: int, marks: Mapping[str, str]) -> Entry:
         """Store a batch at the stream's next place; when this returns, it is durable.
@@ -109,17 +109,20 @@ class Spool:
             seq = self._state.next_seq
             data = make(self._state.stream_id, seq, self._state.gaps)
             try:
-                made_room = self._make_room(len(data))
+                self._folder.take()  # somebody may have removed it
+                told = self._tell_of_vanished() | self._make_room(len(data))
             except OSError as error:
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
-            if made_room:
-                data = make(self._state.stream_id, seq, self._state.gaps)  # what made room is a gap, too
+            if told:
+                data = make(self._state.stream_id, seq, self._state.gaps)  # with the gaps of just now
             name = name_of(seq, closed_at)
+            carried = {of: gaps for of, gaps in self._state.carried.items() if of in self._waiting}
             state = State(
                 stream_id=self._state.stream_id,
                 next_seq=seq + 1,
                 name=name,
                 marks={**self._state.marks, **marks},
+                carried={**carried, seq: self._state.gaps} if self._state.gaps else carried,
             )
             apart = self._apart(seq)
             try:
@@ -131,14 +134,22 @@ class Spool:
                 if self._state is not state:
                     apart.unlink(missing_ok=True)
                 raise SpoolError(f"the spool {self._directory}: {error.strerror}") from error
+            self._waiting[seq] = closed_at
             self.filled.set()
             self.passed = replace(self.passed, spooled_bytes=self.passed.spooled_bytes + len(data))
             return Entry(self._directory / name, seq, closed_at, len(data))
 
     def lost(self, gap: Gap) -> None:
         """Remember lost data until the next batch tells of it; kept on disk as far as the disk allows."""
+        self._lost(gap)
+
+    def _lost(self, gap: Gap, batches: Iterable[int] = ()) -> None:
+        # What these batches were to tell of themselves is told again.
         with self._lock:
-            state = self._state.model_copy(update={"gaps": _joined(self._state.gaps, gap)})
+            carried = dict(self._state.carried)
+            again = [each for seq in batches for each in carried.pop(seq, ())]
+            gaps = functools.reduce(joined, [*again, gap], self._state.gaps)
+            state = self._state.model_copy(update={"gaps": gaps, "carried": carried})
             try:
                 self._save(state)
             except OSError as error:
@@ -161,6 +172,7 @@ class Spool:
         """The server has it."""
         with self._lock:
             entry.path.unlink(missing_ok=True)
+            self._waiting.pop(entry.seq, None)
 
     def put_aside(self, entry: Entry, reason: GapReason, detail: str, status: int | None = None) -> None:
         """It will never be taken: set it aside with the reason, and the server's answer, and tell of the gap."""
@@ -169,11 +181,22 @@ class Spool:
                 self._aside.explain(entry.path, reason, detail, status)
             except OSError as error:  # the gap has the reason, too
                 log.warning("%s is set aside without its reason beside it: %s", entry.path.name, error.strerror)
-            self.lost(_gap(reason, [entry], detail[:900]))
+            self._lost(gap_of(reason, [entry.closed_at], detail[:900]), [entry.seq])
+            self._waiting.pop(entry.seq, None)
             self._aside.take(entry.path)
 
     def _apart(self, seq: int) -> Path:
         return self._directory / f"{seq:012}.part"
+
+    def _tell_of_vanished(self) -> bool:
+        # The stream goes on where it was: which place is next is in memory, too, and no place is used twice.
+        there = {entry.seq for entry in self.entries()}
+        vanished = [seq for seq in self._waiting if seq not in there]
+        if vanished:
+            closed_at = [self._waiting.pop(seq) for seq in vanished]
+            self._lost(gap_of(GapReason.CORRUPT, closed_at, "somebody removed batches from the spool"), vanished)
+            log.error("somebody removed %d batches from the spool that were not sent yet", len(vanished))
+        return bool(vanished)
 
     def _make_room(self, needed: int) -> bool:
         now = time.time_ns() // 1000
@@ -194,9 +217,10 @@ class Spool:
 
     def _drop(self, entries: list[Entry], reason: GapReason) -> None:
         # The gap first: after a crash in between, a batch that arrives after all is better than one missed in silence.
-        self.lost(_gap(reason, entries))
+        self._lost(gap_of(reason, [entry.closed_at for entry in entries]), [entry.seq for entry in entries])
         for entry in entries:
             entry.path.unlink(missing_ok=True)
+            self._waiting.pop(entry.seq, None)
         self.passed = replace(
             self.passed,
             dropped_batches=self.passed.dropped_batches + len(entries),
@@ -230,7 +254,8 @@ class Spool:
         for stranger in strangers:
             self._aside.explain(stranger.path, GapReason.CORRUPT, detail)
         self._aside.take(*(stranger.path for stranger in strangers))
-        return (_gap(GapReason.CORRUPT, strangers, detail),) if strangers else ()
+        closed_at = [stranger.closed_at for stranger in strangers]
+        return (gap_of(GapReason.CORRUPT, closed_at, detail),) if strangers else ()
 
     def _save(self, state: State) -> None:
         scratch = self._directory / f"{STATE}.new"
@@ -238,28 +263,3 @@ class Spool:
         scratch.rename(self._directory / STATE)
         sync(self._directory)
         self._state = state
-
-
-def _hold(directory: Path) -> int:
-    """An open folder with a lock that ends with the process."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise SpoolError(f"the spool {directory}: another agent has it") from error
-    return descriptor
-
-
-def _joined(gaps: tuple[Gap, ...], gap: Gap) -> tuple[Gap, ...]:
-    """The gaps and this one, as one with the last if both are of one kind: a full disk loses a batch a minute."""
-    last = gaps[-1] if gaps else None
-    if last is None or (last.reason, last.detail, last.target) != (gap.reason, gap.detail, gap.target):
-        return (*gaps, gap)
-    stretch = {"from_at": min(last.from_at, gap.from_at), "until_at": max(last.until_at, gap.until_at)}
-    return (*gaps[:-1], last.model_copy(update={**stretch, "batches": last.batches + gap.batches}))
-
-
-def _gap(reason: GapReason, entries: list[Entry], detail: str | None = None) -> Gap:
-    times = [entry.closed_at for entry in entries]
-    return Gap(reason=reason, from_at=min(times), until_at=max(times), batches=len(entries), detail=detail or None)

@@ -27,6 +27,12 @@ class State(BaseModel):
     name: str | None = None  # of the batch that this state counts last
     marks: dict[str, str] = {}
     gaps: tuple[Gap, ...] = ()
+    carried: dict[int, tuple[Gap, ...]] = {}  # by batches that wait: told when these arrive, and not before
+
+    @property
+    def untold(self) -> tuple[Gap, ...]:
+        """Every gap that has not arrived yet."""
+        return (*(gap for of_batch in self.carried.values() for gap in of_batch), *self.gaps)
 
 
 @dataclass(frozen=True, slots=True)

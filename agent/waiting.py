@@ -73,7 +73,7 @@ class Contents:
                 "oldest_seconds": self.oldest_seconds,
                 "waiting": [asdict(each) for each in self.waiting],
                 "set_aside": [asdict(each) for each in self.set_aside],
-                "gaps_not_told": [gap.model_dump(mode="json", exclude_none=True) for gap in self.state.gaps],
+                "gaps_not_told": [gap.model_dump(mode="json", exclude_none=True) for gap in self.state.untold],
             }
         )
 

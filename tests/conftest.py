@@ -12,6 +12,7 @@ import pytest
 
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from tests.faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from tests.servers import NewServer
 
 pytest_plugins = ("tests.s3",)
@@ -26,6 +27,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=lambda folder: Path(folder).resolve(),
         help="the PostgreSQL (bin, lib, share) that tests watch instead of the embedded one",
     )
+    parser.addoption(
+        "--faults", metavar="N", type=int, default=1, help="so many times the usual number of faults (tests/faults)"
+    )
+    parser.addoption("--faults-seed", metavar="SEED", type=int, help="the dice of a run of tests/faults that failed")
 
 
 @pytest.fixture(scope="session")

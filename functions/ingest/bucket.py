@@ -151,12 +151,13 @@ class DirectoryBucket:
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             # Written apart and then linked: the name appears with the whole content or not at all, and only once.
+            # Apart first: where the folder itself is gone, a disk is not mounted, and it must not be made beneath.
             with tempfile.NamedTemporaryFile(dir=self._root, prefix=_SCRATCH) as scratch:
                 scratch.write(data)
                 scratch.flush()
                 os.fsync(scratch.fileno())
+                path.parent.mkdir(parents=True, exist_ok=True)
                 try:
                     os.link(scratch.name, path)
                 except FileExistsError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -155,9 +156,9 @@ def test_what_is_too_old_is_dropped_and_told(opened: Opened) -> None:
     old = [now() - 3 * HOUR_US, now() - 2 * HOUR_US]
     for closed_at in old:
         put(spool, closed_at=closed_at)
-    # The second put dropped the first.
+    # The second put dropped the first, and the batch that was to tell of it is too old itself.
     (gap,) = told_by_next(spool)
-    assert (gap.reason, gap.until_at, gap.batches) == (GapReason.SPOOL_AGE, old[1], 1)
+    assert (gap.reason, gap.until_at, gap.batches) == (GapReason.SPOOL_AGE, old[1], 2)
     assert [entry.seq for entry in spool.entries()] == [2]
 
 
@@ -330,3 +331,97 @@ def test_a_spool_that_cannot_be_made_says_where(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match=r"file/spool: Not a directory"):
         Spool(tmp_path / "file" / "spool", 10**9, 3600)
+
+
+def test_a_spool_removed_from_under_its_agent_goes_on_and_tells_of_what_was_lost(
+    opened: Opened, tmp_path: Path
+) -> None:
+    spool = opened(max_age_seconds=10**10)
+    for at in (100, 200, 300):
+        put(spool, closed_at=at)
+    entry = spool.oldest()
+    assert entry is not None
+    spool.done(entry)
+    stream = spool.stream_id
+    shutil.rmtree(tmp_path / "spool")
+    (gap,) = told_by_next(spool)
+    assert (gap.reason, gap.from_at, gap.until_at, gap.batches) == (GapReason.CORRUPT, 200, 300, 2)
+    assert "removed" in (gap.detail or "")
+    (entry,) = spool.entries()
+    assert (spool.stream_id, entry.seq) == (stream, 3), "the place of another batch was used again"
+    with pytest.raises(SpoolError, match="another agent has it"):
+        Spool(tmp_path / "spool", 10**9, 3600)
+    assert opened().stream_id == stream
+
+
+def test_a_batch_removed_from_the_spool_is_told_once(opened: Opened) -> None:
+    spool = opened(max_age_seconds=10**10)
+    entry = put(spool, closed_at=100)
+    put(spool, closed_at=200)
+    entry.path.unlink()
+    (gap,) = told_by_next(spool)
+    assert (gap.from_at, gap.until_at, gap.batches) == (100, 100, 1)
+    assert told_by_next(spool) == ()
+
+
+def test_a_spool_whose_state_was_removed_goes_on_in_its_stream(opened: Opened, tmp_path: Path) -> None:
+    spool = opened()
+    put(spool)
+    stream = spool.stream_id
+    (tmp_path / "spool" / "stream.json").unlink()
+    put(spool)
+    spool.close()
+    again = opened()
+    assert (again.stream_id, [entry.seq for entry in again.entries()]) == (stream, [0, 1])
+
+
+def test_a_spool_made_anew_by_another_agent_is_left_to_it(opened: Opened, tmp_path: Path) -> None:
+    spool = opened()
+    put(spool)
+    shutil.rmtree(tmp_path / "spool")
+    other = Spool(tmp_path / "spool", 10**9, 3600)
+    put(other)
+    with pytest.raises(SpoolError, match="another agent has it"):
+        put(spool)
+    assert [entry.seq for entry in other.entries()] == [0]
+    other.close()
+
+
+@pytest.mark.parametrize("lost", ["rejected", "dropped", "removed"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_gap_that_a_lost_batch_was_to_tell_of_is_told_again(opened: Opened, lost: str, restarted: bool) -> None:
+    spool = opened(max_age_seconds=10**10)
+    first = Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3)
+    spool.lost(first)
+    entry = put(spool, closed_at=100)
+    if restarted:
+        spool = opened(max_age_seconds=10**10)
+    if lost == "rejected":
+        spool.put_aside(entry, GapReason.REJECTED, "why", 422)
+    elif lost == "dropped":
+        spool._drop([entry], GapReason.SPOOL_FULL)
+    else:
+        entry.path.unlink()
+    told = told_by_next(spool)
+    assert told[0] == first
+    assert [gap.batches for gap in told] == [3, 1]
+
+
+def test_a_gap_that_arrived_is_not_told_again(opened: Opened) -> None:
+    spool = opened()
+    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3))
+    spool.done(put(spool))
+    assert told_by_next(spool) == ()
+    second = spool.oldest()
+    assert second is not None
+    spool.put_aside(second, GapReason.REJECTED, "why", 422)
+    assert [gap.reason for gap in told_by_next(spool)] == [GapReason.REJECTED]
+
+
+def test_refusals_that_are_worded_anew_each_time_stay_few_gaps(opened: Opened) -> None:
+    spool = opened()
+    for number in range(300):
+        spool.put_aside(put(spool), GapReason.REJECTED, f"{number} seconds ahead", 422)
+    told = told_by_next(spool)
+    assert len(told) <= 100
+    assert sum(gap.batches for gap in told) == 300

@@ -115,3 +115,9 @@ def test_a_folder_and_a_bucket_are_told_apart(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     assert isinstance(open_bucket(f"file://{tmp_path}"), DirectoryBucket)
     assert isinstance(open_bucket("s3://batches"), S3Bucket)
+
+
+def test_a_folder_that_is_gone_is_an_outage_and_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(BucketUnavailableError, match="No such file"):
+        DirectoryBucket(tmp_path / "unmounted").create(KEYS[0], b"x")
+    assert not (tmp_path / "unmounted").exists()
