@@ -332,7 +332,8 @@ class Batch(_Value):
         """What is further in the future than may be, as a refusal that names the place; None where nothing is.
 
         `now_us` is the reader's clock. What is in a batch is held against when it was sent: the agent's clock may be
-        wrong, but not twice.
+        wrong, but not twice. Gaps are let be: one tells of a batch that was refused for its clock, by that clock, and
+        were it refused in turn no batch of that agent would ever be taken again.
         """
         if ahead := sent_ahead(self.sent_at, now_us):
             return ahead
@@ -347,9 +348,6 @@ class Batch(_Value):
             yield f"frames[{index}].collected_at", frame.collected_at
         for index, run in enumerate(self.runs):
             yield f"runs[{index}].started_at", run.started_at
-        for index, gap in enumerate(self.gaps):
-            yield f"gaps[{index}].from_at", gap.from_at
-            yield f"gaps[{index}].until_at", gap.until_at
 
 
 def sent_ahead(sent_at: int, now_us: int) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from agent.settings import Settings
+from contracts import limits
 from contracts.document import Document
 from contracts.metrics import METRICS, Metric
 from contracts.presets import PRESETS
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
         "batch.schema.json": _json(batch_schema()),
         "document.schema.json": _json(document_schema()),
         "metrics.md": _metrics(),
+        "limits.md": _limits(),
         "configuration.md": _model(
             "The configuration document",
             "What the server gives to agents. A key that is left out keeps its default.",
@@ -46,6 +48,42 @@ def stale(folder: Path = FOLDER) -> list[str]:
 
 def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _limits() -> str:
+    minutes = limits.MAX_AHEAD_US // 60_000_000
+    rows = (
+        ("another media type than `application/gzip`", "415"),
+        ("no gzip, one that is cut off, a second member or bytes after it", "400"),
+        (f"more than {limits.MAX_COMPRESSED_BYTES:,} bytes compressed", "413"),
+        (f"more than {limits.MAX_INFLATED_BYTES:,} bytes inflated; nothing beyond is inflated", "413"),
+        (f"more than {limits.MAX_BRACKETS:,} objects and arrays, brackets in texts included", "413"),
+        (
+            "no JSON: NaN, Infinity, no UTF-8, a lone surrogate, 4,300 digits or more in a number, deep nesting",
+            "400",
+        ),
+        ("what batch.schema.json does not allow, a value outside its type, NUL, columns of different lengths", "422"),
+        ("a key of an object that stands twice; two rows of a frame with one key", "422"),
+        (f"more than {limits.MAX_ROWS:,} rows, keys that are gone included", "422"),
+        (f"more than {limits.MAX_RUNS:,} frames, runs or gaps", "422"),
+        (f"sent more than {minutes} minutes ahead of the server's clock", "422"),
+        (f"a frame or run more than {minutes} minutes later than its batch was sent", "422"),
+        ("another agent's batch", "403"),
+    )
+    return "\n".join(
+        [
+            "# Limits of a batch",
+            _GENERATED,
+            "What the door answers; the detail names the first place at fault, and nothing is stored. What lies in the",
+            "bucket without having come through the door goes to quarantine for the same reasons, and where its key is",
+            "not that of its content, or another batch stands at its place. No refusal takes more than 1 GB of memory.",
+            "",
+            "| a batch with | is answered |",
+            "|---|---|",
+            *(f"| {what} | {status} |" for what, status in rows),
+            "",
+        ]
+    )
 
 
 def _metrics() -> str:

@@ -145,8 +145,6 @@ _TIME = (
     _one("sent in a year", batch(sent_at=_SENT_AT + 10 * _YEAR_US), "sent_at: "),
     _one("read in a year", batch(host({"load_1m": [1]}, collected_at=_SENT_AT + _YEAR_US)), "frames[0].collected_at: "),
     _one("run in a year", batch(runs=[run(), run(started_at=_SENT_AT + _YEAR_US)]), "runs[1].started_at: "),
-    _one("lost from a year on", batch(gaps=[gap(from_at=_SENT_AT + _YEAR_US)]), "gaps[0].from_at: 31536000 seconds"),
-    _one("lost until a year on", batch(gaps=[gap(), gap(until_at=_SENT_AT + _YEAR_US)]), "gaps[1].until_at: 31536000"),
 )
 
 _PLACE = (

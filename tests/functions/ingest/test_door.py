@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from contracts.batch import Gap, GapReason
 from contracts.limits import MAX_COMPRESSED_BYTES
 from functions.ingest.bucket import DirectoryBucket
 from functions.ingest.door import handler
@@ -103,6 +104,14 @@ def test_a_clock_far_ahead_is_named(bucket_folder: Path) -> None:
     status, detail = _refused(upload(packed(batch(sent_at=now_us() + DAY_US))[1]), bucket_folder)
     assert status == 422
     assert "set the agent's clock" in detail
+
+
+def test_a_gap_of_a_batch_that_was_refused_for_its_clock_is_taken(bucket_folder: Path) -> None:
+    ahead = now_us() + DAY_US
+    assert problem(handler(upload(packed(batch(sent_at=ahead))[1]), None))[0] == 422
+    told = Gap(reason=GapReason.REJECTED, from_at=ahead, until_at=ahead, batches=1, detail="sent_at: ahead")
+    after = batch(1).model_copy(update={"gaps": (told,)})
+    assert handler(upload(packed(after)[1]), None)["statusCode"] == 202
 
 
 def test_a_bucket_that_fails_is_to_be_tried_again(bucket_folder: Path) -> None:
