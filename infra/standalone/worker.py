@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from infra.standalone.events import Event, FunctionContext, queue_event
@@ -39,10 +40,13 @@ class Worker(threading.Thread):
         self._max_pause = max_pause_seconds
         self._failures = 0
         self._stopping = threading.Event()
+        # What the queue is still to be told of messages in hand: untold, they would be hidden for a quarter of an hour.
+        self._owed: list[Callable[[], None]] = []
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._queue.wait(self._stopping.is_set)
+            if not self._owed:
+                self._queue.wait(self._stopping.is_set)
             if self._stopping.is_set():
                 return
             try:
@@ -61,22 +65,30 @@ class Worker(threading.Thread):
         return not self.is_alive()
 
     def _work(self) -> None:
+        self._settle()
         # While all fails, one message at a time asks whether it is over: each may take a connection's deadline.
         messages = self._queue.receive(1 if self._failures else 10)
         if not messages:
             return
         failed = self._load(messages)
         done = [message.id for message in messages if message.id not in failed]
-        self._queue.delete(done)
+        self._owed.append(partial(self._queue.delete, done))
         if failed and not done:
             # Nothing at all could be loaded: that is the store's fault or the bucket's, and no message's.
             self._failures += 1
-            self._queue.release(sorted(failed), 0, counted=False)
-            return
-        self._failures = 0
-        for message in messages:
-            if message.id in failed:
-                self._queue.release([message.id], min(MAX_DELAY_SECONDS, 2.0**message.receives))
+            self._owed.append(partial(self._queue.release, sorted(failed), 0, counted=False))
+        else:
+            self._failures = 0
+            for message in messages:
+                if message.id in failed:
+                    delay = min(MAX_DELAY_SECONDS, 2.0**message.receives)
+                    self._owed.append(partial(self._queue.release, [message.id], delay))
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._owed:
+            self._owed[0]()
+            del self._owed[0]
 
     def _load(self, messages: Sequence[Message]) -> set[int]:
         try:

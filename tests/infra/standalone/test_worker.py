@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from infra.standalone.events import Event
 from infra.standalone.queue import Queue
 from infra.standalone.worker import Worker
+from tests.agent.polling import until
 
 
 class Loader:
@@ -120,3 +122,23 @@ def test_stopping_finishes_what_is_in_hand(queue: Queue) -> None:
     go_on.set()
     assert worker.stop(10)
     assert queue.depth() == 0
+
+
+@pytest.mark.parametrize("refused", ["delete", "release"])
+def test_what_a_full_disk_keeps_from_the_queue_is_told_to_it_later(
+    queue: Queue, loader: Loader, worker: Worker, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    tell, refusals = getattr(queue, refused), iter(range(3))
+
+    def full(*arguments: object, **options: object) -> None:
+        if next(refusals, None) is not None:
+            raise sqlite3.OperationalError("database or disk is full")
+        tell(*arguments, **options)
+
+    monkeypatch.setattr(queue, refused, full)
+    # Two calls fail as a whole where messages are to be released.
+    loader.refuses = lambda _key: refused == "release" and loader.calls <= 2
+    queue.send("a", "b")
+    loader.wait(lambda: {"a", "b"} <= set(loader.loaded))
+    until(lambda: queue.depth() == 0)
+    assert next(refusals, None) is None, "nothing was refused"
