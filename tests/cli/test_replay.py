@@ -126,6 +126,7 @@ def test_what_the_retention_leaves_out_is_said(bucket: Path, store: str) -> None
             "frames": tuple(
                 each.model_copy(update={"collected_at": each.collected_at - 9 * day}) for each in old.frames
             ),
+            "runs": (),
         }
     )
     put(bucket, encode(aged))
