@@ -46,5 +46,5 @@ def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
         return context.get_remaining_time_in_millis() / 1000 - _SLACK_SECONDS
 
     done = do(event.get("task"), _store(), _environment(), datetime.now(UTC), seconds_left)
-    logger.info("maintenance", extra=done)
+    logger.info(done["task"], extra=done)
     return done

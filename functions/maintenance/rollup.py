@@ -31,7 +31,6 @@ _PENDING: LiteralString = """
     select hour, target_id from store.rollup_due where hour <= %s group by hour, target_id order by hour desc limit %s
 """
 
-
 _READ_AND_NOT_DUE: LiteralString = """
     select hour
     from unnest(%(hours)s::timestamptz[]) as hour
@@ -80,7 +79,7 @@ def roll_up(
         except (StoreUnavailableError, psycopg.Error) as error:
             # What an agent sent may be more than can be summed: that costs no other target its rollups.
             failures += 1
-            done.failed[str(target)] = str(error)
+            done.failed[str(target)] = str(error).partition("\n")[0]
             if failures == _GIVE_UP and isinstance(error, StoreUnavailableError):
                 raise
         else:

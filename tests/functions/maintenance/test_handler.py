@@ -114,7 +114,7 @@ def test_what_was_done_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.INFO)
     done = _do()
     (record,) = caplog.records
-    assert record.getMessage() == "maintenance"
+    assert record.getMessage() == "partitions"
     assert {name: record.__dict__[name] for name in done} == done
     assert done["dropped_bytes"] == 0
 

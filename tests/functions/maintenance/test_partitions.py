@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from contracts.metrics import METRICS
+from contracts.rollups import ROLLUPS
 from functions.ingest.load import Loaded, load
 from functions.maintenance import partitions
 from functions.maintenance.partitions import Turned, turn
@@ -64,6 +65,15 @@ def test_a_metric_is_kept_for_its_own_time_and_frames_for_the_longest(store: Sto
     assert min(_days(connection, "metric.host_load")) == date(2026, 3, 1)
     assert min(_days(connection, "store.runs")) == date(2026, 3, 1)
     assert min(_days(connection, "metric.activity")) == date(2026, 3, 24)
+
+
+def test_rollups_are_kept_by_the_month_for_their_own_time(store: Store, connection: Connection) -> None:
+    for month in ("2025-01-01", "2025-02-28"):
+        connection.execute("select store.make_rollup_partitions(%s::date)", (month,))
+    turned = _turn(store)
+    assert turned.dropped == [f"rollup_{name}_202501" for name in sorted(of.name for of in ROLLUPS)]
+    found = connection.execute("select until_day from store.partition where of_table = 'rollup.io' order by 1")
+    assert [day for (day,) in found] == [date(2025, 3, 1), date(2026, 4, 1), date(2026, 5, 1)]
 
 
 def test_the_loaders_oldest_instant_has_its_partition_kept(store: Store, connection: Connection) -> None:
