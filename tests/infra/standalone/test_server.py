@@ -146,7 +146,7 @@ def test_every_function_answers(running: Serving) -> None:
 
 
 def test_partitions_are_made_at_the_start(running: Serving, store: str) -> None:
-    assert running.log("maintenance")["made"] > 0
+    assert running.log("partitions")["made"] > 0
 
 
 def test_a_body_that_is_too_large_is_refused_and_the_server_goes_on(running: Serving) -> None:
