@@ -8,7 +8,7 @@ from psycopg.errors import UndefinedTable
 from psycopg.rows import DictRow, dict_row
 
 from functions.query.answers import Agent, Agents, Health, Run, Target, TargetDetail, Targets
-from functions.query.pages import Bigint, Text, decode, encode
+from functions.pages import Bigint, Text, decode, encode
 from functions.store import Store
 
 _AGENTS: LiteralString = """

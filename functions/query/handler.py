@@ -20,7 +20,7 @@ from functions.http import HttpApi, ProblemError, answers, problem
 from functions.query import coverage, fleet, readings
 from functions.query.answers import Agents, Coverage, Health, Readings, TargetDetail, Targets, Version
 from functions.query.asked import AskedError, Instant, Values, ask
-from functions.query.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
+from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
 from functions.store import Store
 
 

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, StrictBool, TypeAdapter
 
 from contracts.metrics import Type
 from functions.query.asked import Asked
-from functions.query.pages import Bigint, Oid, Text, decode, encode
+from functions.pages import Bigint, Oid, Text, decode, encode
 from functions.query.statement import statement
 from functions.store import Store
 

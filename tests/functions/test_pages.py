@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AwareDatetime
 
-from functions.query.pages import Bigint, CursorError, Oid, Text, decode, encode
+from functions.pages import Bigint, CursorError, Oid, Text, decode, encode
 
 TYPES = (AwareDatetime, Oid, Text, Bigint)
 
