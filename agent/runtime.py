@@ -17,6 +17,7 @@ from agent.outbox import Outbox
 from agent.schedule import Schedule, Target
 from agent.sender import Sender
 from agent.settings import Settings
+from agent.signals import Signals
 from agent.spool import Spool
 from agent.targets.host import HostTarget
 from agent.targets.itself import AgentTarget
@@ -89,9 +90,7 @@ class Agent:
 
     def run(self) -> None:
         """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
-        # Blocked before the first thread starts, which inherits that, and taken by this thread alone. With handlers an
-        # agent under load was seen to go on through a SIGHUP or a SIGTERM, as if there had been none.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signals = Signals(_SIGNALS)
         self._apply(self._configuration.document)
         self._schedule.start()
         if self._puller:
@@ -100,7 +99,7 @@ class Agent:
             thread.start()
         watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
         log.info("watching %s", ", ".join(watched))
-        while signal.sigwait(_SIGNALS) == signal.SIGHUP:
+        while signals.wait() == signal.SIGHUP:
             if self._puller:
                 self._puller.pull_now()
         log.info("stopping")
