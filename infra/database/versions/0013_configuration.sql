@@ -1,0 +1,95 @@
+-- Configuration in scopes (fleet, group:NAME, agent:ID). The live version of a scope is its newest that was activated;
+-- one that was not waits for a release.
+alter table store.document
+    add column revision bigint generated always as identity unique,
+    add column selector jsonb,
+    add column priority integer,
+    add column activated_at timestamptz default now(),
+    add constraint group_has_selector check ((scope like 'group:%') = (selector is not null));
+
+-- Labels that operators gave an agent, in the place of those of its enrolment.
+create table store.agent_labels (
+    agent_id text primary key,
+    labels jsonb not null
+);
+
+-- A version on its way over its scope, in stages. At most one at a time is on its way in a scope.
+create table store.release (
+    id bigint generated always as identity primary key,
+    scope text not null,
+    from_version bigint not null,  -- 0: nothing was live before
+    to_version bigint not null,
+    stages text[] not null,
+    stage integer not null default 0,
+    stage_since_at timestamptz not null default now(),
+    bake_seconds integer not null,
+    gates jsonb not null,
+    state text not null check (state in ('running', 'paused', 'halted', 'aborted', 'done')),
+    reason text,
+    created_by text not null,
+    created_at timestamptz not null default now(),
+    ended_at timestamptz,
+    comment text not null default '',
+    foreign key (scope, to_version) references store.document (scope, version)
+);
+create unique index one_release on store.release (scope) where state in ('running', 'paused');
+
+create table store.release_event (
+    release_id bigint not null references store.release,
+    at timestamptz not null default clock_timestamp(),
+    event text not null,
+    stage integer not null,
+    actor text not null,
+    detail jsonb not null default '{}'
+);
+create index on store.release_event (release_id, at);
+
+-- Agents that were given the new version of a release, and when first: what its gates look at.
+create table store.release_agent (
+    release_id bigint not null references store.release,
+    agent_id text not null,
+    stage integer not null,
+    given_at timestamptz not null default now(),
+    primary key (release_id, agent_id)
+);
+
+-- What each agent is to obey, as computed in that generation. What changes for many begins a new generation, what
+-- changes for one deletes its row: the agent's next question computes it anew, and all others cost one indexed read.
+create table store.generation (
+    one boolean primary key default true check (one),
+    generation bigint not null
+);
+insert into store.generation values (true, 1);
+
+create table store.effective (
+    agent_id text primary key,
+    generation bigint not null,
+    version bigint not null,
+    etag text not null
+);
+create table store.effective_body (
+    etag text primary key,
+    body text not null
+);
+
+create function store.compute_anew() returns trigger language plpgsql as $$
+declare
+    changed jsonb := coalesce(to_jsonb(new), to_jsonb(old));
+    of_agent text := coalesce(changed ->> 'agent_id', substr(changed ->> 'scope', 7));
+begin
+    if changed ? 'agent_id' or changed ->> 'scope' like 'agent:%' then
+        delete from store.effective where agent_id = of_agent;
+    else
+        update store.generation set generation = generation + 1;
+    end if;
+    return null;
+end
+$$;
+create trigger compute_anew after insert or update or delete on store.document
+    for each row execute function store.compute_anew();
+create trigger compute_anew after insert or update of state, stage or delete on store.release
+    for each row execute function store.compute_anew();
+create trigger compute_anew after insert or update or delete on store.agent_labels
+    for each row execute function store.compute_anew();
+create trigger compute_anew after insert or update of labels or delete on identity.agent
+    for each row execute function store.compute_anew();
