@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
+from contracts.identity import RoleName, UserName
 from contracts.names import AgentId
 
 ISSUER = "pganalytics"
@@ -49,20 +50,32 @@ class _Claims(BaseModel):
         return self
 
 
+class Confirmation(BaseModel):
+    """The certificate that a token is bound to: the base64url of the sha-256 of its DER (RFC 8705, section 3.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    x5t_s256: Annotated[str, Field(alias="x5t#S256", pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
 class AgentClaims(_Claims):
-    """Of an agent: `sub` is its id; it writes its own batches and reads its own configuration."""
+    """Of an agent: `sub` is its id; it writes its own batches and reads its own configuration.
+
+    With `cnf` the token is good only over a connection of that client certificate.
+    """
 
     aud: Literal[Audience.AGENT]
     sub: AgentId
     scope: Literal["batches:write config:read"] = "batches:write config:read"
+    cnf: Confirmation | None = None
 
 
 class OperatorClaims(_Claims):
     """Of a person or a program of theirs: `sub` is the user's name, `scope` the role."""
 
     aud: Literal[Audience.OPERATOR]
-    sub: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?$")]
-    scope: Literal["viewer", "operator", "admin"]
+    sub: UserName
+    scope: RoleName
 
     @property
     def role(self) -> Role:
