@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from aws_lambda_powertools import Logger
-from pydantic import model_validator
 
 from contracts.claims import AgentClaims, OperatorClaims
-from functions.authorizer.keys import Keys, KeysError, load
+from functions.authorizer.key_source import KeysEnvironment
+from functions.authorizer.keys import Keys, KeysError
 from functions.authorizer.permit import permitted
-from functions.authorizer.secret_keys import SecretKeys
 from functions.authorizer.tokens import TokenRefusedError, verify
-from functions.environment import Environment, EnvironmentVariableError, read, variable
+from functions.environment import EnvironmentVariableError, read
 
 logger = Logger(service="pganalytics")
 
@@ -23,34 +21,13 @@ logger = Logger(service="pganalytics")
 _OURS = (TokenRefusedError, KeysError, EnvironmentVariableError)
 
 
-class AuthorizerEnvironment(Environment):
-    """Where the keys are: in a file, or in the secret of that name."""
-
-    keys_file: Path | None = None
-    keys_secret: str | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.keys_file is None) == (self.keys_secret is None):
-            raise ValueError(f"set one of {variable('keys_file')} and {variable('keys_secret')}")
-        return self
+class AuthorizerEnvironment(KeysEnvironment):
+    """Where the keys are."""
 
 
 @functools.cache
 def _environment() -> AuthorizerEnvironment:
     return read(AuthorizerEnvironment)
-
-
-@functools.cache
-def _secret_keys(name: str) -> SecretKeys:
-    return SecretKeys(name)
-
-
-def _keys(now: float) -> Keys:
-    environment = _environment()
-    if environment.keys_file is not None:
-        return load(environment.keys_file)
-    return _secret_keys(environment.keys_secret or "").load(now)
 
 
 def authorize(event: dict[str, Any], keys: Keys, now: float) -> AgentClaims | OperatorClaims:
@@ -80,7 +57,7 @@ def _token(event: dict[str, Any]) -> str:
 def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     try:
         now = time.time()
-        claims = authorize(event, _keys(now), now)
+        claims = authorize(event, _environment().keys(now), now)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a deny
         # The text of an error that is not ours could repeat the token: its kind must do.
         logger.warning("denied", extra={"reason": str(error) if isinstance(error, _OURS) else type(error).__name__})

@@ -7,8 +7,8 @@ from typing import Any, LiteralString
 from psycopg.errors import UndefinedTable
 from psycopg.rows import DictRow, dict_row
 
-from functions.query.answers import Agent, Agents, Health, Run, Target, TargetDetail, Targets
 from functions.pages import Bigint, Text, decode, encode
+from functions.query.answers import Agent, Agents, Health, Run, Target, TargetDetail, Targets
 from functions.store import Store
 
 _AGENTS: LiteralString = """

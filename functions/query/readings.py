@@ -8,8 +8,8 @@ from psycopg.rows import DictRow, dict_row
 from pydantic import AwareDatetime, StrictBool, TypeAdapter
 
 from contracts.metrics import Type
-from functions.query.asked import Asked
 from functions.pages import Bigint, Oid, Text, decode, encode
+from functions.query.asked import Asked
 from functions.query.statement import statement
 from functions.store import Store
 

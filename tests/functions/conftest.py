@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from functions.authorizer import handler as authorizer
+from functions.authorizer import key_source, parts
 from functions.config import handler as config
 from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
@@ -50,12 +51,12 @@ def deployed(monkeypatch: pytest.MonkeyPatch, store_dsn: str, bucket_folder: Pat
 def _nothing_cached() -> Iterator[None]:
     yield
     stores: list[Callable[[], Store]] = [config._store, query._store, loader._store, maintenance._store]
-    stores.append(reconcile._store)
+    stores += [reconcile._store, parts.store]
     for opened in stores:
         if _caches(opened).cache_info().currsize:
             opened().close()
     caches = [door._bucket, loader._bucket, loader._environment, maintenance._environment, authorizer._environment]
-    caches += [authorizer._secret_keys, reconcile._environment, reconcile._bucket]
+    caches += [key_source.secret_keys, parts.environment, reconcile._environment, reconcile._bucket]
     for cached in (*stores, *caches):
         _caches(cached).cache_clear()
 
