@@ -10,7 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
-from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter, ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
@@ -113,12 +113,15 @@ class HttpApi(APIGatewayHttpResolver):
         self._local.frames = frames
 
 
-def caller(api: HttpApi) -> AgentClaims | OperatorClaims:
+def caller(api: BaseRouter) -> AgentClaims | OperatorClaims:
     """Whom the authorizer let in, from what it put into the event."""
-    return CLAIMS.validate_python(api.current_event["requestContext"]["authorizer"]["lambda"])
+    context = api.current_event["requestContext"]["authorizer"]["lambda"]
+    # Of an authorizer that answers with a policy, the gateway hands on strings alone.
+    numbers = {name: int(context[name]) for name in ("exp", "nbf", "iat") if isinstance(context.get(name), str)}
+    return CLAIMS.validate_python({**context, **numbers})
 
 
-def calling_agent(api: HttpApi) -> str:
+def calling_agent(api: BaseRouter) -> str:
     """The id of the agent that calls.
 
     Raises:
@@ -130,16 +133,33 @@ def calling_agent(api: HttpApi) -> str:
     return claims.sub
 
 
+def calling_operator(api: BaseRouter) -> OperatorClaims:
+    """The operator that calls.
+
+    Raises:
+        ProblemError: 403, somebody else was let in.
+    """
+    claims = caller(api)
+    if not isinstance(claims, OperatorClaims):
+        raise ProblemError(HTTPStatus.FORBIDDEN, "only an operator may do this")
+    return claims
+
+
+def source_address(api: BaseRouter) -> str:
+    """The address that a request came from, as the gateway saw it."""
+    return str(api.current_event["requestContext"]["http"]["sourceIp"])
+
+
 def answers(
-    model: type[BaseModel], *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
+    model: type[BaseModel] | None, *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
 ) -> dict[int, OpenAPIResponse]:
-    """What a route can answer, for its part of the OpenAPI document: the model, or problem details."""
-    declared: dict[int, OpenAPIResponse] = {
-        int(status): {
+    """What a route can answer, for its part of the OpenAPI document: the model, or nothing, or problem details."""
+    declared: dict[int, OpenAPIResponse] = {int(status): {"description": status.phrase}}
+    if model is not None:
+        declared[int(status)] = {
             "description": (model.__doc__ or status.phrase).strip(),
             "content": {content_types.APPLICATION_JSON: {"model": model}},
         }
-    }
     for each in problems:
         declared[int(each)] = {"description": each.phrase, "content": {PROBLEM: {"model": Problem}}}
     return declared

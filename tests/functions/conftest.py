@@ -11,11 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from functions.authorizer import handler as authorizer
+from functions.authorizer import key_source, parts
 from functions.config import handler as config
 from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
 from functions.query import handler as query
 from functions.store import Connection, Store
+from tests.functions.identities import make_files
 
 
 @pytest.fixture
@@ -46,16 +48,30 @@ def deployed(monkeypatch: pytest.MonkeyPatch, store_dsn: str, bucket_folder: Pat
     monkeypatch.setenv("PGANALYTICS_BUCKET_URL", f"file://{bucket_folder}")
 
 
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch, deployed: None, tmp_path: Path) -> None:
+    """What the door of identity and the authorizer need besides: new keys, and a new authority."""
+    keys, authority = make_files(tmp_path)
+    monkeypatch.setenv("PGANALYTICS_KEYS_FILE", str(keys))
+    monkeypatch.setenv("PGANALYTICS_AUTHORITY_FILE", str(authority))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_cached() -> Iterator[None]:
     yield
     stores: list[Callable[[], Store]] = [config._store, query._store, loader._store, maintenance._store]
-    stores.append(reconcile._store)
+    stores += [reconcile._store, parts.store]
     for opened in stores:
         if _caches(opened).cache_info().currsize:
             opened().close()
     caches = [door._bucket, loader._bucket, loader._environment, maintenance._environment, authorizer._environment]
-    caches += [authorizer._secret_keys, reconcile._environment, reconcile._bucket]
+    caches += [
+        key_source.secret_keys,
+        parts.environment,
+        parts._secret_authority,
+        reconcile._environment,
+        reconcile._bucket,
+    ]
     for cached in (*stores, *caches):
         _caches(cached).cache_clear()
 
