@@ -48,5 +48,6 @@ def test_what_is_rolled_back_was_not_done(store: Store, connection: Connection) 
             record(begun, actor_kind="nobody", actor=None, address=None, action="enrol")
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, fail)
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert connection.execute("select count(*) from identity.audit").fetchone() == (0,)
