@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.authorizer import agents_routes
+from functions.authorizer import agents_routes, operators_routes
 from functions.http import HttpApi
 
 api = HttpApi()
 api.include_router(agents_routes.router)
+api.include_router(operators_routes.router)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
