@@ -1,4 +1,4 @@
-"""A certificate authority of the test's own: a certificate for a server on one address, and those that are asked for."""
+"""A certificate authority of the tests' own: it certifies a server on one address, and clients that ask for it."""
 
 from __future__ import annotations
 

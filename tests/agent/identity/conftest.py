@@ -14,6 +14,7 @@ from agent.settings import ServerSettings, Settings
 from tests.agent.authority import Authority
 from tests.agent.door import Door, door
 from tests.agent.identity.registrar import Registrar
+from tests.agent.program import Agent
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,14 @@ def settings(gate: Door, authority: Authority, tmp_path: Path) -> Settings:
     """Those of an agent without a token's file."""
     server = ServerSettings(url=gate.url, ca_file=authority.ca_file)
     return Settings(agent_id="db-1", state_directory=tmp_path / "state", server=server)
+
+
+@pytest.fixture
+def program(settings: Settings, tmp_path: Path) -> Agent:
+    """The agent as a process, with the same state; its settings say no more."""
+    program = Agent(tmp_path)
+    program.settings.write_text(f'state_directory = "{settings.state_directory}"\n')
+    return program
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Stands for the server's side of identity, and answers as contracts/identity.py says. Everything else needs a token."""
+"""Stands for the server's side of identity: it answers as contracts.identity says; all else takes a token."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ from tests.agent.door import Answer, Asked, configuration, problem
 
 #: What an authorizer answers: nobody looked at the request.
 DENIED = Answer(403, {"Content-Type": "application/json"}, b'{"message":"Forbidden"}')
+
+#: What it gives to agents to obey.
+_QUICK = {
+    "upload_every_seconds": 1,
+    "pull_every_seconds": 3600,
+    "metrics": {"host_memory": {"every_seconds": 1}},
+}
 
 
 def enrolment_token() -> str:
@@ -54,6 +61,8 @@ class Registrar:
         #: What it says in the place of the next answers of a path.
         self.instead: dict[str, Answer] = {}
         self.tokens: dict[str, _Given] = {}
+        #: Every access token so far.
+        self.issued: list[str] = []
         self._assertions: set[str] = set()
 
     def enrolment(self, uses: int | None = 1) -> str:
@@ -85,7 +94,7 @@ class Registrar:
         if asked.path == "/v1/certificate":
             return self._certify(CertificateAsked.model_validate_json(asked.body), 200, given.agent_id)
         if asked.path == "/v1/config":
-            return configuration(1, {"upload_every_seconds": 1, "pull_every_seconds": 3600}, '"1"')
+            return configuration(1, _QUICK, '"1"')
         return Answer(202)
 
     def _enrol(self, asked: Asked) -> Answer:
@@ -146,6 +155,7 @@ class Registrar:
         self._assertions.add(claims["jti"])
         token = secrets.token_urlsafe(32)
         self.tokens[token] = _Given(agent_id, self._now() + self.token_seconds, asked.certificate)
+        self.issued.append(token)
         granted = TokenGranted(access_token=token, expires_in=self.token_seconds)
         return Answer(200, {"Content-Type": "application/json"}, json.dumps(granted.model_dump()).encode())
 

@@ -325,13 +325,6 @@ def test_what_is_wrong_with_them_is_named(settings: Settings, url: str | None, a
         plan(settings, url, agent_id, None)
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Agent:
-    program = Agent(tmp_path)
-    program.settings.write_text(f'state_directory = "{program.state}"\n')
-    return program
-
-
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["file", "standard input"])
 def test_the_command_says_what_it_did_and_does_it_once(
