@@ -59,6 +59,9 @@ def enrol(
     ca_file: Annotated[
         Path | None, typer.Option(help="Certificates (PEM) that the server's must come from; else agent.toml's.")
     ] = None,
+    state_directory: Annotated[
+        Path | None, typer.Option(help="Folder of the agent's state; else agent.toml's, or its default.")
+    ] = None,
 ) -> None:
     """Make this host's agent one of the fleet: it makes its key, and gets a certificate. Say it as the agent's account.
 
@@ -69,6 +72,8 @@ def enrol(
 
     try:
         chosen = _settings_if_any(settings)
+        if state_directory is not None:
+            chosen = chosen.model_copy(update={"state_directory": state_directory})
         plan = enrolment.plan(chosen, server, agent_id, ca_file)
         done = enrolment.enrol(plan, lambda: enrolment.read_token(token_file))
     except (SettingsError, IdentityError) as error:

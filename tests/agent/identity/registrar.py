@@ -46,7 +46,7 @@ class Registrar:
     """A fleet of agents. What it does next can be set at any time, and what it was asked is in the door."""
 
     def __init__(self, authority: Authority) -> None:
-        self._authority = authority
+        self.authority = authority
         self._lock = threading.Lock()
         #: How often each enrolment token may still be used; None: it has expired.
         self.enrolments: dict[str, int | None] = {}
@@ -121,12 +121,12 @@ class Registrar:
         assert request.is_signature_valid
         assert [attribute.value for attribute in request.subject] == [agent_id]
         now = datetime.now(UTC)
-        certificate = self._authority.certify(request, now, now + self.life)
+        certificate = self.authority.certify(request, now, now + self.life)
         enrolled = Enrolled(
             agent_id=agent_id,
             certificate=certificate.public_bytes(Encoding.PEM).decode(),
-            authority=self._authority.ca_file.read_text(),
-            audience=self._authority.audience,
+            authority=self.authority.ca_file.read_text(),
+            audience=self.authority.audience,
             not_after=certificate.not_valid_after_utc,
         )
         return Answer(status, {}, enrolled.model_dump_json().encode())
@@ -141,7 +141,7 @@ class Registrar:
             assertion,
             self.keys[agent_id].decode(),
             algorithms=["ES256"],
-            audience=self._authority.audience,
+            audience=self.authority.audience,
             issuer=agent_id,
             options={"verify_iat": False, "verify_exp": False, "require": ["iss", "sub", "aud", "iat", "exp", "jti"]},
         )
