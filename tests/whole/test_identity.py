@@ -1,0 +1,131 @@
+"""The whole of it, as an operator and a host live it: enrolled, heard, revoked, and no secret anywhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import urllib3
+
+from agent.identity.files import Files
+from contracts.codec import inflate
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from tests.infra.standalone.serving import connected, until
+from tests.whole.seen import Seen, watching_command_lines
+from tests.whole.story import AGENT, Story, installed, private
+
+pytestmark = pytest.mark.processes
+
+_LOGGED = {"logging_collector": "on", "log_destination": "jsonlog", "log_min_duration_statement": "0"}
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[EmbeddedPostgres]:
+    with embedded_postgres({**THROWAWAY, **_LOGGED, "shared_preload_libraries": "pg_stat_statements"}) as running:
+        yield running
+
+
+@pytest.fixture
+def story(server: EmbeddedPostgres, watched: EmbeddedPostgres, tmp_path: Path) -> Iterator[Story]:
+    with installed(tmp_path / "whole", server, watched, Seen()) as running:
+        yield running
+
+
+def batches(dsn: str, agent_id: str = AGENT) -> int:
+    with connected(dsn) as connection:
+        row = connection.execute("select count(*) from store.ledger where agent_id = %s", (agent_id,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def hurry(dsn: str) -> None:
+    """A batch a second, with readings as often."""
+    body = {"upload_every_seconds": 1, "pull_every_seconds": 1, "metrics": {"agent_health": {"every_seconds": 1}}}
+    with connected(dsn) as connection:
+        connection.execute(
+            "insert into store.document values ('fleet', 1, %s::jsonb, 'x', 'test', 'haste')", (json.dumps(body),)
+        )
+
+
+def test_an_agent_enrols_is_heard_over_its_certificate_and_not_any_more_when_it_is_revoked(story: Story) -> None:
+    hurry(story.dsn)
+    agent, token = story.agent(), story.enrolment_token("--label", "environment=production")
+    first = story.enrol(agent, token)
+    assert first.returncode == 0, first.stderr
+    again = story.enrol(agent, token)
+    assert (again.returncode, "already" in again.stdout + again.stderr) == (0, True)
+    other = story.agent("db-2")
+    used_up = story.enrol(other, token)
+    assert used_up.returncode != 0
+    assert "used up" in used_up.stderr
+    assert json.loads(agent.ask("check", "--json").stdout)
+    with agent.running() as process:
+        until(lambda: batches(story.dsn) >= 3)
+        # The token is bound to the certificate: without it the same key opens nothing.
+        files = Files(agent.state)
+        assert oct(files.key_file.stat().st_mode & 0o777) == "0o600"
+        assert [each["agent_id"] for each in json.loads(story.say("agents", "list", "--server", story.served.url, "--json"))] == [AGENT]
+        story.say("agents", "revoke", AGENT, "--server", story.served.url, "--reason", "stolen")
+        until(lambda: "revoked" in agent.log.read_text() or "401" in agent.log.read_text() or True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    had = batches(story.dsn)
+    with agent.running() as process:
+        until(lambda: "no batch can be sent" in agent.log.read_text() or "401" in agent.log.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert batches(story.dsn) == had
+    audit = json.loads(story.say("audit", "--server", story.served.url, "--json"))
+    acts = [(each["action"], each["outcome"]) for each in reversed(audit)]
+    assert ("agent.enrol", "done") in acts
+    assert ("agent.enrol", "refused") in acts
+
+
+def test_a_token_without_its_certificate_opens_nothing(story: Story) -> None:
+    token = story.served.token("--agent", AGENT)
+    answer = story.served.post(b"", token, story.tls.ca_file)
+    assert answer.status == 403
+
+
+def test_no_secret_is_seen_anywhere(story: Story, server: EmbeddedPostgres) -> None:
+    seen = story.seen
+    with watching_command_lines(seen, story.folder):
+        hurry(story.dsn)
+        url = story.served.url
+        agent, token = story.agent(), story.enrolment_token()
+        assert story.enrol(agent, token).returncode == 0
+        story.say("users", "create", "bob", "--role", "viewer", "--password-file", story.password("bob"), "--server", url)
+        story.say("login", "--server", url, "--user", "bob", "--password-file", private(story.folder / "no", "x" * 20), ok=False)
+        with psycopg.connect(story.watched.dsn(), autocommit=True) as connection:
+            connection.execute("create extension if not exists pg_stat_statements")
+            seen.planted["a literal of a query"] = "plant-literal-9f1"
+            connection.execute("select 'plant-literal-9f1'")
+            with pytest.raises(psycopg.Error):
+                connection.execute("select 1/0, 'plant-literal-9f1'")
+        with agent.running() as process:
+            until(lambda: batches(story.dsn) >= 5)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        seen.add("the agent's log", agent.log.read_text())
+        for what in ("once", "check", "spool"):
+            done = agent.ask(what, "--json")
+            seen.add(f"output of {what}", done.stdout + done.stderr)
+        for wrong in ("x.y.z", "Bearer", "eyJhbGciOiJub25lIn0.e30."):
+            with urllib3.PoolManager(ca_certs=str(story.tls.ca_file)) as pool:
+                answer = pool.request("GET", f"{url}/v1/agents", headers={"Authorization": f"Bearer {wrong}"})
+            assert answer.status in {401, 403}
+        assert story.served.stop() == 0
+    seen.add("the server's log", "\n".join(map(str, story.served.lines)))
+    for path in (story.folder / "data").rglob("*.json.gz"):
+        seen.add("batches", inflate(path.read_bytes()).decode())
+    seen.add("store: everything", server.run("pg_dump", "--dbname", story.dsn, "--data-only").stdout)
+    for path in agent.state.rglob("*"):
+        if path.is_file() and path.name != "key.pem" and path.suffix != ".gz":
+            seen.add("the agent's state", path.read_text(errors="replace"))
+    assert {"batches", "command lines", "the agent's log", "the server's log", "store: everything"} <= set(seen.texts)
+    assert all(len(seen.texts[place]) > 100 for place in ("batches", "command lines", "the server's log"))
+    assert len(seen.planted) >= 8
+    assert seen.betrayed() == []
