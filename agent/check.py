@@ -89,16 +89,13 @@ def check(settings: Settings) -> Checked:
     who, found = None, list(_state(settings.state_directory))
     try:
         who = whoami(settings)
-        found += [*_certificate(who), *_way_out(settings, who)]
+        found.extend(_certificate(who))
+        found.extend(_way_out(settings, who))
     except IdentityError as error:
-        found.append(_of_the_identity(error))
+        found.append(Finding("identity", error.problem, error.mend, essential=True))
     for target in settings.targets:
         found += [*_target(target), *_log(target)]
     return Checked(who, found)
-
-
-def _of_the_identity(error: IdentityError) -> Finding:
-    return Finding("identity", error.problem, error.mend, essential=True)
 
 
 def _certificate(who: Who) -> Iterator[Finding]:

@@ -154,6 +154,16 @@ def test_check_says_what_is_wrong_with_it(
 
 
 @pytest.mark.processes
+def test_check_says_everything_that_is_wrong_with_it(
+    enrolled: Agent, files: Files, registrar: Registrar, authority: Authority
+) -> None:
+    _expired(files, registrar, authority)
+    _opened(files, registrar, authority)
+    problems = [one["problem"] for one in checked(enrolled)[0]["findings"]]
+    assert ["expired" in problems[0], "others than its owner" in problems[1]] == [True, True]
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("command", ["run", "once"])
 def test_without_a_name_a_command_ends_with_2_and_one_line(program: Agent, command: str) -> None:
     done = program.ask(command)
