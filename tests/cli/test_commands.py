@@ -29,6 +29,7 @@ from tests.infra.standalone.serving import new_store
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent")
     for name in ("PGANALYTICS_STORE_DSN", "PGANALYTICS_TOKEN", "PGANALYTICS_KEYS_FILE", "PGANALYTICS_SERVER"):
         monkeypatch.delenv(name, raising=False)
 
