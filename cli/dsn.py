@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +10,18 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from cli.ending import fail
+from functions.environment import EnvironmentVariableError, secret, variable
+from functions.secret import SecretError, read_secret_file
 from infra.standalone.dsn import StoreDsn
 
-VARIABLE = "PGANALYTICS_STORE_DSN"
+VARIABLE = variable("store_dsn")
 
 DsnFile = Annotated[
     Path | None,
     typer.Option(
         "--store-dsn-file",
-        envvar="PGANALYTICS_STORE_DSN_FILE",
-        help=f"File with the store's connection string. Without it, {VARIABLE} has it.",
+        help=f"File with the store's connection string, readable by its owner only. Without it, {VARIABLE}, "
+        f"{VARIABLE}_FILE, {VARIABLE}_SECRET or systemd's credential pganalytics.store_dsn says it.",
     ),
 ]
 
@@ -44,12 +45,19 @@ _SECRETS = ("password", "sslpassword")
 def store_dsn(file: Path | None) -> SecretStr:
     """The connection string, from the file or else from the environment; ends the command if there is none."""
     if file is None:
-        source, text = VARIABLE, os.environ.get(VARIABLE, "")
+        source, text = VARIABLE, _from_environment()
     else:
         source, text = str(file), _content("--store-dsn-file", file)
     if not text.strip():
         fail(f"{source}: the store's connection string is missing; set {VARIABLE} or give --store-dsn-file")
     return _checked(source, text)
+
+
+def _from_environment() -> str:
+    try:
+        return secret("store_dsn") or ""
+    except EnvironmentVariableError as error:
+        fail(str(error))
 
 
 def other_dsn(into: str | None, file: Path | None) -> SecretStr | None:
@@ -66,9 +74,9 @@ def other_dsn(into: str | None, file: Path | None) -> SecretStr | None:
 
 def _content(option: str, file: Path) -> str:
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{option} {file}: {getattr(error, 'strerror', None) or 'not a text file'}")
+        return read_secret_file(file)
+    except SecretError as error:
+        fail(f"{option} {error}")
 
 
 def _checked(source: str, text: str) -> SecretStr:

@@ -33,6 +33,41 @@ def serve(
         Path | None, typer.Option(envvar="PGANALYTICS_TLS_CERT", help="Certificate chain, PEM. TLS 1.3 is the minimum.")
     ] = None,
     tls_key: Annotated[Path | None, typer.Option(envvar="PGANALYTICS_TLS_KEY", help="Its private key, PEM.")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PGANALYTICS_CLIENT_CA",
+            help="Authorities of agents' certificates, PEM (`pganalytics authority show`): an agent's token is good "
+            "only with its certificate then. Needs --tls-cert.",
+        ),
+    ] = None,
+    authority_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PGANALYTICS_AUTHORITY_FILE",
+            help="Authority that agents enrol with; see `pganalytics authority create`. Without it none can.",
+        ),
+    ] = None,
+    agent_rate: Annotated[
+        float,
+        typer.Option(
+            envvar="PGANALYTICS_AGENT_RATE",
+            help="Requests of one agent or operator in a second, ten seconds' of them at once; 0: any.",
+        ),
+    ] = 20,
+    address_rate: Annotated[
+        float,
+        typer.Option(
+            envvar="PGANALYTICS_ADDRESS_RATE",
+            help="The same, of one address without a good token; 0, where a proxy's is the only one.",
+        ),
+    ] = 50,
+    max_connections: Annotated[
+        int, typer.Option(envvar="PGANALYTICS_MAX_CONNECTIONS", help="Connections at one time.")
+    ] = 10_000,
+    address_connections: Annotated[
+        int, typer.Option(envvar="PGANALYTICS_ADDRESS_CONNECTIONS", help="Connections of one address at one time.")
+    ] = 1_000,
     *,
     plain_http: Annotated[
         bool,
@@ -70,6 +105,12 @@ def serve(
                 "keys_file": keys_file,
                 "tls_cert": tls_cert,
                 "tls_key": tls_key,
+                "client_ca": client_ca,
+                "authority_file": authority_file,
+                "agent_rate": agent_rate,
+                "address_rate": address_rate,
+                "max_connections": max_connections,
+                "address_connections": address_connections,
                 "plain_http": plain_http,
                 "migrate": migrate,
                 "ready_file": ready_file,

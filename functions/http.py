@@ -23,6 +23,17 @@ from functions.store import StoreUnavailableError
 
 PROBLEM = "application/problem+json"
 
+#: What every answer says to whoever shows it: it is what it says it is; keep it nowhere, run and embed nothing of it.
+SAFE_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+#: And over TLS: come back by TLS only (RFC 6797).
+STRICT_TRANSPORT: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
+
 logger = Logger(service="pganalytics")
 
 
@@ -69,6 +80,7 @@ class HttpApi(APIGatewayHttpResolver):
         self._local.lambda_context = context
         try:
             answer: dict[str, Any] = self._build_response(self._resolve())
+            answer["headers"] = {**_safe(self.current_event.headers), **answer["headers"]}
             return answer
         finally:
             self.clear_context()  # type: ignore[no-untyped-call]
@@ -167,8 +179,19 @@ def answers(
 
 def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response[str]:
     """Problem details: `type` is left out (about:blank), `title` is the status's phrase."""
-    body = json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
+    body = problem_text(status, detail)
     return Response(status_code=int(status), content_type=PROBLEM, headers=dict(headers or {}), body=body)
+
+
+def problem_text(status: HTTPStatus, detail: str) -> str:
+    """The body of problem details."""
+    return json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
+
+
+def _safe(headers: Mapping[str, str]) -> dict[str, str]:
+    # API Gateway says how it was called, and so does a proxy that speaks TLS for the standalone server.
+    over_tls = headers.get("x-forwarded-proto", "").lower() == "https"
+    return {**SAFE_HEADERS, **(STRICT_TRANSPORT if over_tls else {})}
 
 
 def _answer_problem(error: ProblemError) -> Response[str]:

@@ -1,8 +1,17 @@
-"""Secrets of Secrets Manager: a function's environment has their names, never their values."""
+"""Secrets where they stand: in a file that only its owner reads, or in Secrets Manager under a name."""
 
 from __future__ import annotations
 
+import os
+import stat
 from http import HTTPStatus
+from pathlib import Path
+
+#: systemd's folder of a service's credentials (systemd.exec(5), LoadCredential=).
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+
+#: No secret is longer.
+MAX_BYTES = 64 * 1024
 
 
 class SecretError(Exception):
@@ -11,6 +20,36 @@ class SecretError(Exception):
 
 class SecretUnavailableError(SecretError):
     """Not now: Secrets Manager fails or does not answer, and says nothing of the secret."""
+
+
+def read_secret_file(path: Path) -> str:
+    """The text in a file, without the line break at its end.
+
+    Raises:
+        SecretError: there is no such file, others can read it, or it is not a short text.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SecretError(f"{path}: {error.strerror}") from error
+    # Who may read its credentials systemd says by access lists, which show as the mode of a group.
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and str(path.parent) != os.environ.get(CREDENTIALS):
+        raise SecretError(f"{path}: others than its owner can read or write it; chmod 600 it, and change the secret")
+    if len(content) > MAX_BYTES:
+        raise SecretError(f"{path}: more than {MAX_BYTES} bytes; is it another file?")
+    try:
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SecretError(f"{path}: not a text file") from None
+
+
+def credential(name: str) -> Path | None:
+    """The file of one of systemd's credentials, if this process was given it."""
+    folder = os.environ.get(CREDENTIALS)
+    file = Path(folder, name) if folder else None
+    return file if file is not None and file.exists() else None
 
 
 def read_secret(name: str) -> str:

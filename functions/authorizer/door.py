@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import Response
 
-from functions.authorizer import agents_routes, enrolment_routes
+from functions.authorizer import agents_routes, enrolment_routes, operators_routes
 from functions.authorizer.parts import DoorEnvironment as DoorEnvironment
 from functions.authorizer.private_file import CredentialsError
 from functions.http import HttpApi, problem
@@ -19,6 +19,7 @@ logger = Logger(service="pganalytics")
 api = HttpApi()
 api.include_router(agents_routes.router)
 api.include_router(enrolment_routes.router)
+api.include_router(operators_routes.router)
 
 
 def _answer_credentials(error: CredentialsError) -> Response[str]:

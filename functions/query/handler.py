@@ -17,10 +17,11 @@ from contracts.metrics import CATALOGUE
 from contracts.version import __version__
 from functions.environment import Environment, read
 from functions.http import HttpApi, ProblemError, answers, problem
+from functions.instants import Instant
 from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
 from functions.query import coverage, fleet, readings
 from functions.query.answers import Agents, Coverage, Health, Readings, TargetDetail, Targets, Version
-from functions.query.asked import AskedError, Instant, Values, ask
+from functions.query.asked import AskedError, Values, ask
 from functions.store import Store
 
 

@@ -13,11 +13,11 @@ import binascii
 import functools
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -25,20 +25,21 @@ from starlette.types import Receive, Scope, Send
 
 from contracts.claims import Audience
 from contracts.routes import Route, find, methods
+from functions.http import PROBLEM, SAFE_HEADERS, STRICT_TRANSPORT, problem_text
 from infra.standalone.events import Event, FunctionContext, HttpRequest, authorizer_event, http_event
+from infra.standalone.limits import DEFAULTS, Buckets, BusyError, Limits, Places, network
+from infra.standalone.pools import Pools
+from infra.standalone.protocol import CLIENT_CERT, MAX_HEAD_BYTES
+from infra.standalone.settings import is_loopback
 
 Handler = Callable[[Event, FunctionContext], dict[str, Any]]
 
-#: What Lambda takes.
+#: A batch: what Lambda takes. Nothing else that is sent has more than a page of text.
 MAX_BODY_BYTES = 6 * 1024 * 1024
+MAX_SMALL_BODY_BYTES = 64 * 1024
 
-#: A body that takes longer is given up: 4 MB at 300 kbit/s.
-BODY_SECONDS = 110.0
-
-#: Requests past the authorizer at one time; more are told to come back, so that memory has a bound.
-MAX_IN_FLIGHT = 200
-
-T = TypeVar("T")
+#: A monitor on this machine hears of its server whatever others ask for.
+_ALWAYS_FROM_HERE = {"/v1/health", "/v1/version"}
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +72,25 @@ class Functions:
 
 
 class Gateway:
-    """The ASGI application."""
+    """The ASGI application.
 
-    def __init__(self, functions: Functions, executor: Executor) -> None:
+    Requests with a good token count against their caller; those without, and those of open routes, against the address
+    that they come from. The authorizer is asked first, so that no stranger of the same address stops an agent.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        pools: Pools,
+        limits: Limits = DEFAULTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._functions = functions
-        self._executor = executor
-        self._in_flight = 0
+        self._pools = pools
+        self._limits = limits
+        self._callers = Buckets(limits.agent_rate, clock)
+        self._addresses = Buckets(limits.address_rate, clock)
+        self._uploads = Places(limits.uploads, limits.agent_uploads)  # each has its batch in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -90,28 +104,48 @@ class Gateway:
             answer = _denial()
         except _RefusedError as refused:
             answer = _problem(refused.status, refused.detail, refused.headers)
+        except BusyError as busy:
+            status = HTTPStatus.TOO_MANY_REQUESTS if busy.of_one else HTTPStatus.SERVICE_UNAVAILABLE
+            answer = _problem(status, str(busy), {"Retry-After": "5"})
         except Exception:
             logger.exception("a request failed", extra={"method": request.method, "path": request.url.path})
             answer = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an unexpected error; the server's log has it")
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers.setdefault("Cache-Control", "no-store")
+        for name, value in {**SAFE_HEADERS, **(STRICT_TRANSPORT if scope["scheme"] == "https" else {})}.items():
+            answer.headers.setdefault(name, value)
         await answer(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        path = request.scope["raw_path"].decode("latin-1")
-        route = _route(request.method, path)
         # The authorizer does not see the body: strangers are sent away before any of theirs is read.
-        asked = _event_source(request, path, b"")
-        caller = None if route.audience is None else await self._authorize(asked, route)
-        if self._in_flight >= MAX_IN_FLIGHT:
-            raise _RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at a time", Retry_After="5")
-        self._in_flight += 1
+        asked = _without_body(request)
+        route, caller = await self._admitted(asked)
+        if route.function != "ingest":
+            body = await _body(request, MAX_SMALL_BODY_BYTES, self._limits.head_seconds)
+            return await self._call(replace(asked, body=body), route, caller)
+        with self._uploads.place(_name(caller)):
+            body = await _body(request, MAX_BODY_BYTES, self._limits.body_seconds)
+            return await self._call(replace(asked, body=body), route, caller)
+
+    async def _admitted(self, asked: HttpRequest) -> tuple[Route, Mapping[str, Any] | None]:
         try:
-            body = await _body(request)
-            event = http_event(_event_source(request, path, body), route, caller)
-            return await self._call(functools.partial(self._respond, route, event))
-        finally:
-            self._in_flight -= 1
+            _check_head(asked)
+            route = _route(asked.method, asked.path)
+            caller = None if route.audience is None else await self._authorize(asked, route)
+        except (_DeniedError, _RefusedError):
+            self._count(self._addresses, network(asked.source))
+            raise
+        if caller is not None:
+            self._count(self._callers, _name(caller))
+        elif not (route.path in _ALWAYS_FROM_HERE and is_loopback(asked.source)):
+            self._count(self._addresses, network(asked.source))
+        return route, caller
+
+    @staticmethod
+    def _count(buckets: Buckets, whom: tuple[Any, ...] | str) -> None:
+        seconds = buckets.take(whom)
+        if seconds:
+            raise _RefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS, f"too many requests; come back in {seconds} s", Retry_After=str(seconds)
+            )
 
     async def _authorize(self, asked: HttpRequest, route: Route) -> Mapping[str, Any]:
         if not any(name == "authorization" for name, _ in asked.headers):
@@ -119,14 +153,16 @@ class Gateway:
                 HTTPStatus.UNAUTHORIZED, "Authorization: a bearer token is needed", WWW_Authenticate="Bearer"
             )
         context = FunctionContext("authorizer")
-        answer = await self._call(lambda: self._functions.authorizer(authorizer_event(asked, route), context))
+        event = authorizer_event(asked, route)
+        answer = await self._pools.authorizer.run(lambda: self._functions.authorizer(event, context))
         if answer.get("isAuthorized") is not True:
             raise _DeniedError
         caller: Mapping[str, Any] = answer.get("context") or {}
         return caller
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+    async def _call(self, request: HttpRequest, route: Route, caller: Mapping[str, Any] | None) -> Response:
+        event = http_event(request, route, caller)
+        return await self._pools.of(route).run(functools.partial(self._respond, route, event))
 
     def _respond(self, route: Route, event: Event) -> Response:
         answer = self._functions.handlers[route.function](event, FunctionContext(route.function))
@@ -158,39 +194,56 @@ def _route(method: str, path: str) -> Route:
     raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such route")
 
 
-def _event_source(request: Request, path: str, body: bytes) -> HttpRequest:
+def _without_body(request: Request) -> HttpRequest:
     return HttpRequest(
         method=request.method,
-        path=path,
+        path=request.scope["raw_path"].decode("latin-1"),
         query=request.scope["query_string"].decode("latin-1"),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]),
-        body=body,
         source=request.client.host if request.client else "",
         protocol=f"HTTP/{request.scope['http_version']}",
+        client_cert=request.scope.get("state", {}).get(CLIENT_CERT),
     )
 
 
-async def _body(request: Request) -> bytes:
-    if (
-        int(request.headers.get("content-length", 0)) > MAX_BODY_BYTES
-    ):  # the HTTP parser has checked that it is a number
-        raise _too_large()
+def _check_head(asked: HttpRequest) -> None:
+    # The protocol stops reading there; what came all at once has been read by then.
+    size = len(asked.path) + len(asked.query) + sum(len(name) + len(value) + 4 for name, value in asked.headers)
+    if size > MAX_HEAD_BYTES:
+        raise _RefusedError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"the request's line and headers are more than {MAX_HEAD_BYTES} bytes",
+        )
+
+    if {"content-length", "transfer-encoding"} <= {name for name, _ in asked.headers}:
+        # A proxy in front might see another end of the body, and so another next request (RFC 9112, section 6.3).
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "Content-Length and Transfer-Encoding together", Connection="close")
+
+
+def _name(caller: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    """Whose requests are counted together."""
+    return (caller.get("aud"), caller.get("sub")) if caller else ()
+
+
+async def _body(request: Request, most: int, seconds: float) -> bytes:
+    if int(request.headers.get("content-length", 0)) > most:  # the HTTP parser has checked that it is a number
+        raise _too_large(most)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
+                if len(body) > most:
+                    raise _too_large(most)
     except TimeoutError as error:
         raise _RefusedError(
-            HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:.0f} s", Connection="close"
+            HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", Connection="close"
         ) from error
     return bytes(body)
 
 
-def _too_large() -> _RefusedError:
-    return _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is more than {MAX_BODY_BYTES} bytes")
+def _too_large(most: int) -> _RefusedError:
+    return _RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is more than {most} bytes")
 
 
 def _response(answer: Mapping[str, Any]) -> Response:
@@ -217,5 +270,4 @@ def _denial() -> Response:
 
 
 def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    content = json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
-    return Response(content, int(status), dict(headers or {}), media_type="application/problem+json")
+    return Response(problem_text(status, detail), int(status), dict(headers or {}), media_type=PROBLEM)

@@ -33,7 +33,10 @@ _TEXT = re.compile(r"text/.*|application/(json|.*\+json|xml|.*\+xml|javascript)"
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """An HTTP request; `path` and `query` as they came, percent signs and all; names of headers in any case."""
+    """An HTTP request; `path` and `query` as they came, percent signs and all; names of headers in any case.
+
+    `client_cert` is the client's certificate over mutual TLS, as `infra.standalone.certificate` reads it.
+    """
 
     method: str
     path: str
@@ -42,6 +45,7 @@ class HttpRequest:
     body: bytes = b""
     source: str = "127.0.0.1"
     protocol: str = "HTTP/1.1"
+    client_cert: Mapping[str, Any] | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -127,6 +131,8 @@ def _common(request: HttpRequest, route: Route) -> Event:
             "timeEpoch": int(request.at.timestamp() * 1000),
         },
     }
+    if request.client_cert is not None:
+        event["requestContext"]["authentication"] = {"clientCert": dict(request.client_cert)}
     # API Gateway leaves these out when they would be empty.
     optional = {"cookies": cookies, "queryStringParameters": query, "pathParameters": parameters}
     return {**event, **{name: value for name, value in optional.items() if value}}

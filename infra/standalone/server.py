@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -10,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,8 +18,11 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from functions.authorizer import door as identity
 from functions.authorizer import handler as authorizer
+from functions.authorizer.handler import AuthorizerEnvironment
 from functions.authorizer.keys import KeysError, load
+from functions.authorizer.parts import DoorEnvironment
 from functions.config import handler as config
 from functions.environment import EnvironmentVariableError, read
 from functions.ingest import door, loader
@@ -30,15 +33,14 @@ from functions.query import handler as query
 from functions.store import Store
 from infra.standalone import logs
 from infra.standalone.app import Functions, Gateway
+from infra.standalone.http_server import HttpServer
+from infra.standalone.pools import Pools
 from infra.standalone.queue import Queue, QueueError
 from infra.standalone.reconcile import LeftBehind, LeftBehindEnvironment, Reconciler
 from infra.standalone.schedule import schedule
 from infra.standalone.schema import MigrationError, migrate_store
 from infra.standalone.settings import Settings, StartError, listen, private_folder, tls_context
 from infra.standalone.worker import Worker
-
-#: Requests that functions work on at one time; each thread keeps one connection to the store.
-_THREADS = 16
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +55,12 @@ def run(settings: Settings) -> None:
         StartError: naming what to mend; nothing is running then.
     """
     os.umask(0o077)
-    os.environ.update(settings.environment)
+    settings.tell_functions()
     logs.configure()
     _check(settings)
-    tls = tls_context(settings.tls_cert, settings.tls_key) if settings.tls_cert and settings.tls_key else None
+    tls = None
+    if settings.tls_cert and settings.tls_key:
+        tls = tls_context(settings.tls_cert, settings.tls_key, settings.client_ca)
     with _queue(settings) as queue, listen(settings.host, settings.port) as listening:
         if settings.migrate:
             _migrate(settings)
@@ -72,6 +76,8 @@ def _check(settings: Settings) -> None:
     if settings.ready_file:
         _check_ready_file(settings.ready_file)
     try:
+        read(AuthorizerEnvironment)
+        read(DoorEnvironment)
         read(loader.LoaderEnvironment)
         read(LeftBehindEnvironment)
         read(MaintenanceEnvironment)
@@ -119,9 +125,20 @@ def _migrate(settings: Settings) -> None:
 
 
 def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.SSLContext | None) -> None:
-    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="function")
-    handlers = {"ingest": door.handler, "config": config.handler, "query": query.handler}
-    http = _http(settings, Gateway(Functions(authorizer.handler, handlers, queue.send), executor), tls)
+    pools = Pools()
+    handlers = {
+        "ingest": door.handler,
+        "config": config.handler,
+        "query": query.handler,
+        "identity": identity.handler,
+    }
+    http = HttpServer(
+        Gateway(Functions(authorizer.handler, handlers, queue.send), pools, settings.limits),
+        settings.limits,
+        tls=tls,
+        drain_seconds=settings.drain_seconds,
+        listening=functools.partial(_announce, settings),
+    )
     worker = Worker(queue, loader.handler)
     store = Store(settings.store_dsn, "pganalytics reconcile")
     left_behind = LeftBehind(open_bucket(settings.bucket_url), store, queue, read(LeftBehindEnvironment))
@@ -135,43 +152,10 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
         logger.info("draining", extra={"queued": queue.depth()})
         deadline = time.monotonic() + settings.drain_seconds
         scheduler.shutdown(wait=False)
-        executor.shutdown(cancel_futures=True)
+        pools.close()
         reconciler.stop(max(0, deadline - time.monotonic()))
         if not worker.stop(max(0, deadline - time.monotonic())):
             logger.warning("a load was still running; it will be done again at the next start")
-
-
-class _Http(uvicorn.Server):
-    """uvicorn, that tells when it accepts connections."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            _announce(self._settings, sockets[0])
-
-
-def _http(settings: Settings, app: Gateway, tls: ssl.SSLContext | None) -> _Http:
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,  # anybody may write X-Forwarded-For
-        timeout_keep_alive=75,  # an agent that sends every minute keeps its connection
-        timeout_graceful_shutdown=round(settings.drain_seconds),
-    )
-    config.load()
-    config.ssl = tls
-    return _Http(config, settings)
 
 
 def _announce(settings: Settings, listening: socket.socket) -> None:

@@ -12,9 +12,12 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from functions.environment import variable
+from functions.environment import sources, variable
 from functions.ingest.bucket import open_bucket
 from infra.standalone.dsn import StoreDsn
+from infra.standalone.limits import Limits
+
+_AUTHORITIES = "expected are certificates of authorities, in PEM, as `pganalytics authority show` prints them"
 
 
 class StartError(Exception):
@@ -24,6 +27,10 @@ class StartError(Exception):
 def _is_bucket(url: str) -> str:
     open_bucket(url)
     return url
+
+
+#: Requests in a second; 0 is no limit.
+Rate = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Settings(BaseModel):
@@ -39,6 +46,12 @@ class Settings(BaseModel):
     keys_file: Annotated[Path, AfterValidator(Path.absolute)]
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    client_ca: Path | None = None
+    authority_file: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    agent_rate: Rate = Limits.agent_rate
+    address_rate: Rate = Limits.address_rate
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Limits.connections
+    address_connections: Annotated[int, Field(ge=1, le=1_000_000)] = Limits.address_connections
     plain_http: bool = False
     migrate: bool = False
     ready_file: Path | None = None
@@ -48,6 +61,8 @@ class Settings(BaseModel):
     def _no_token_in_clear(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key come together")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise ValueError("client_ca: clients show certificates over TLS only; give tls_cert and tls_key")
         if self.tls_cert is None and not self.plain_http and not is_loopback(self.host):
             raise ValueError(
                 f"host: on {self.host} tokens would cross the network in clear; give tls_cert and tls_key, "
@@ -60,14 +75,28 @@ class Settings(BaseModel):
         return "https" if self.tls_cert else "http"
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables that the functions read."""
+    def limits(self) -> Limits:
+        return Limits(
+            agent_rate=self.agent_rate,
+            address_rate=self.address_rate,
+            connections=self.max_connections,
+            address_connections=self.address_connections,
+        )
+
+    def tell_functions(self) -> None:
+        """Set the variables that the functions read, in the place of what said the same otherwise."""
         values = {
             "bucket_url": self.bucket_url,
             "store_dsn": self.store_dsn.get_secret_value(),
             "keys_file": str(self.keys_file),
+            "authority_file": None if self.authority_file is None else str(self.authority_file),
+            "bind_tokens": "false" if self.client_ca is None else "true",
         }
-        return {variable(name): value for name, value in values.items()}
+        for name, value in values.items():
+            for each in sources(name):
+                os.environ.pop(each, None)
+            if value is not None:
+                os.environ[variable(name)] = value
 
 
 def is_loopback(host: str) -> bool:
@@ -95,8 +124,8 @@ def private_folder(path: Path) -> None:
         raise StartError(f"the folder {path} cannot be written by this account: chown it")
 
 
-def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.3 and no less.
+def tls_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSLContext:
+    """TLS 1.3 and no less. With authorities, clients are asked for a certificate of one of these, and may have none.
 
     Raises:
         StartError: the files cannot be read, or do not belong together.
@@ -104,10 +133,7 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     for file in (cert, key):
-        try:
-            file.open("rb").close()
-        except OSError as error:
-            raise StartError(f"the TLS file {file}: {error.strerror}") from error
+        _check_readable(file)
     try:
         # The empty password: a key that has one is refused, where OpenSSL would ask for it at the terminal.
         context.load_cert_chain(cert, key, password="")
@@ -116,7 +142,28 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
             f"the TLS files {cert} and {key}: {error.reason or error}; expected are a certificate chain and its key, "
             "in PEM, without a password"
         ) from error
+    if client_ca is not None:
+        _ask_for_certificates(context, client_ca)
     return context
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise StartError(f"the TLS file {file}: {error.strerror}") from error
+
+
+def _ask_for_certificates(context: ssl.SSLContext, authorities: Path) -> None:
+    _check_readable(authorities)
+    try:
+        context.load_verify_locations(authorities)
+    except ssl.SSLError as error:
+        raise StartError(f"the authorities {authorities}: {error.reason or error}; {_AUTHORITIES}") from error
+    if not context.get_ca_certs():
+        raise StartError(f"the authorities {authorities}: there is none among these certificates; {_AUTHORITIES}")
+    context.verify_mode = ssl.CERT_OPTIONAL  # operators, and hosts that enrol, have none
+    context.num_tickets = 0  # a session that is taken up again is not verified again: its certificate may have expired
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -219,6 +219,7 @@ def test_migrate_says_what_it_did_and_does_it_once(server: EmbeddedPostgres, tmp
     dsn = new_store(server, migrated=False)
     file = tmp_path / "dsn"
     file.write_text(f"{dsn}\n")
+    file.chmod(0o600)
     first = json.loads(run("migrate", "--json", "--store-dsn-file", file).stdout)
     assert first["before"] is None
     again = run("migrate", PGANALYTICS_STORE_DSN=dsn)
@@ -246,6 +247,7 @@ def test_migrate_without_a_store() -> None:
 def test_maintenance_by_hand_says_what_it_did(server: EmbeddedPostgres, tmp_path: Path, task: str) -> None:
     file = tmp_path / "dsn"
     file.write_text(f"{new_store(server)}\n")
+    file.chmod(0o600)
     done = json.loads(run("maintain", task, "--json", "--store-dsn-file", file).stdout)
     assert done["task"] == task
     again = run("maintain", task, "--store-dsn-file", file)

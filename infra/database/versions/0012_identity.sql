@@ -83,12 +83,14 @@ create table identity.refresh (
 );
 create index on identity.refresh (session_id);
 
--- Failed logins, by account and address and by address alone (account ''): what slows the next ones.
+-- Failed logins, by account (a hash of its name) and address and by address alone (account ''): what slows the next
+-- ones. slowed: how many came too early since the last that was examined. What is a day old counts no more.
 create table identity.failure (
     account text not null,
     address text not null,
     failures bigint not null,
     last_at timestamptz not null,
+    slowed bigint not null default 0,
     primary key (account, address)
 );
 create index on identity.failure (last_at);
