@@ -145,7 +145,7 @@ def test_its_token_alone_becomes_no_certificate_of_the_thief(stolen: Agent) -> N
 
 
 def test_its_key_speaks_for_no_other_agent(stolen: Agent) -> None:
-    lies: list[dict[str, str]] = [{"iss": "db-2", "sub": "db-2"}, {"sub": "db-2"}, {"iss": "db-2"}]
+    lies: list[dict[str, Any]] = [{"iss": "db-2", "sub": "db-2"}, {"sub": "db-2"}, {"iss": "db-2"}]
     for changes in lies:
         assert problem(stolen.ask_for_token(stolen.assertion(**changes)))[0] == 401
 
