@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from functions.authorizer.keys import Keys, load
 from functions.authorizer.tokens import issue, verify
 from infra.standalone.app import Functions, Gateway
 from infra.standalone.embedded import EmbeddedPostgres
+from infra.standalone.pools import Pools
 from infra.standalone.settings import listen
 from tests.functions.events import operator_claims
 from tests.functions.identities import Agent, make_files
@@ -45,10 +46,10 @@ def url(dsn: str, folder: Path) -> Iterator[str]:
     keys, authority = make_files(folder)
     listening = listen("127.0.0.1", 0)
     told = {"STORE_DSN": dsn, "KEYS_FILE": str(keys), "AUTHORITY_FILE": str(authority)}
-    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as executor:
+    with pytest.MonkeyPatch.context() as patch, closing(Pools()) as pools:
         for name, value in told.items():
             patch.setenv(f"PGANALYTICS_{name}", value)
-        gateway = Gateway(Functions(handler.handler, {"identity": _identity}, lambda _: None), executor)
+        gateway = Gateway(Functions(handler.handler, {"identity": _identity}, lambda _: None), pools)
         http = uvicorn.Server(uvicorn.Config(gateway, log_config=None, lifespan="off"))
         serving = threading.Thread(target=http.run, args=([listening],))
         serving.start()
