@@ -15,17 +15,21 @@ from tests.functions.events import agent_claims, operator_claims, request
 PRODUCTION = {"selector": {"environment": "production"}, "priority": 100}
 
 
-def ask(method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **query: str) -> Any:
+def ask(
+    method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
+) -> Any:
     """What an operator is answered, as it is."""
     data = None if body is None else json.dumps(body).encode()
     given = {"content-type": "application/json", **(headers or {})}
-    event = request(method, path, query or None, claims=operator_claims("operator"), headers=given, body=data)
+    event = request(method, path, query, claims=operator_claims("operator"), headers=given, body=data)
     return handler(event, None)
 
 
-def told(method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **query: str) -> Any:
+def told(
+    method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, query: dict[str, str] | None = None
+) -> Any:
     """What an operator is told who is not refused."""
-    answer = ask(method, path, body, headers, **query)
+    answer = ask(method, path, body, headers, query)
     assert answer["statusCode"] == 200, answer["body"]
     return json.loads(answer["body"])
 
@@ -75,6 +79,11 @@ def begin_release(
 def somebody_waits(connection: Connection) -> None:
     """Returns once a session waits for a lock of ours."""
     deadline = time.monotonic() + 30
-    waiting = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+    waiting = """
+        select exists (
+            select from pg_locks l join pg_database d on d.oid = l.database
+            where l.locktype = 'advisory' and not l.granted and d.datname = current_database()
+        )
+    """
     while connection.execute(waiting).fetchone() != (True,):
         assert time.monotonic() < deadline

@@ -51,8 +51,8 @@ def test_versions_stay_as_they_were_and_are_listed_newest_first() -> None:
     saved = [save("fleet", {"upload_every_seconds": seconds}) for seconds in (1, 2, 3)]
     expected = [{**each, "live": each["version"] == 3} for each in reversed(saved)]
     assert told("GET", f"{FLEET}/versions")["items"] == expected
-    first = told("GET", f"{FLEET}/versions", limit="2")
-    rest = told("GET", f"{FLEET}/versions", limit="2", cursor=first["next"])
+    first = told("GET", f"{FLEET}/versions", query={"limit": "2"})
+    rest = told("GET", f"{FLEET}/versions", query={"limit": "2", "cursor": first["next"]})
     assert (first["items"] + rest["items"], rest["next"]) == (expected, None)
 
 
@@ -76,7 +76,7 @@ def test_the_list_has_of_each_scope_the_newest_and_the_live_version() -> None:
     found: list[dict[str, Any]] = []
     query = {"limit": "1"}
     while True:
-        page = told("GET", "/v1/documents", **query)
+        page = told("GET", "/v1/documents", query=query)
         found += page["items"]
         if page["next"] is None:
             break
@@ -318,11 +318,11 @@ def test_a_difference_is_told_key_by_key() -> None:
         {"key": "group.selector.environment", "before": "production", "after": "test"},
         {"key": "preset", "before": "minimal", "after": None},
     ]
-    back = told("GET", "/v1/documents/group:web/diff", **{"from": "2", "to": "1"})
+    back = told("GET", "/v1/documents/group:web/diff", query={"from": "2", "to": "1"})
     assert [(each["before"], each["after"]) for each in back["changes"]] == [
         (each["after"], each["before"]) for each in found["changes"]
     ]
-    assert told("GET", "/v1/documents/group:web/diff", **{"from": "2", "to": "2"})["changes"] == []
+    assert told("GET", "/v1/documents/group:web/diff", query={"from": "2", "to": "2"})["changes"] == []
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_difference_is_from_what_is_live_unless_told_otherwise(
 ) -> None:
     for number in range(4):
         save("fleet", {"upload_every_seconds": number + 1}, activate=number < 2)
-    found = told("GET", f"{FLEET}/diff", **query)
+    found = told("GET", f"{FLEET}/diff", query=query)
     assert (found["from_version"], found["to_version"]) == between
 
 
@@ -358,7 +358,7 @@ def test_what_is_not_there_is_not_found(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/documents", f"{FLEET}/versions"])
 def test_a_cursor_of_elsewhere_is_refused(path: str) -> None:
-    status, detail = problem(ask("GET", path, cursor="x"))
+    status, detail = problem(ask("GET", path, query={"cursor": "x"}))
     assert (status, "cursor: " in detail) == (400, True)
 
 
