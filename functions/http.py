@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
@@ -112,7 +113,8 @@ class HttpApi(APIGatewayHttpResolver):
         with self._building:
             if not route._middleware_stack_built:  # noqa: SLF001
                 route._build_middleware_stack(router_middlewares=self._router_middlewares, app=self)  # noqa: SLF001
-        return super()._call_route(route, route_arguments)
+        # A client may write any character of a path as %XX; no name of ours has a percent sign of its own.
+        return super()._call_route(route, {name: unquote(value) for name, value in route_arguments.items()})
 
     @property
     def current_event(self) -> APIGatewayProxyEventV2:  # type: ignore[override]
