@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
@@ -17,7 +18,11 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 class ApiError(Exception):
-    """The server did not answer as hoped; the message has what it said."""
+    """The server did not answer as hoped; the message has what it said. Without a status it said nothing."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ApiSettingsError(Exception):
@@ -66,28 +71,51 @@ class Api:
             if cursor is None:
                 return
 
-    def item(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+    def item(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """What the server answers at this path.
 
         Raises:
             ApiError: the server cannot be reached, or refused.
         """
+        return self._ask("GET", path, None, query)
+
+    def change(
+        self,
+        method: Literal["POST", "PUT", "PATCH", "DELETE"],
+        path: str,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """What the server answers to a change; nothing where it has nothing to say (204).
+
+        Raises:
+            ApiError: the server cannot be reached, or refused. A POST that got no answer may have been done.
+        """
+        return self._ask(method, path, body, query)
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, object] | None, query: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        url = self._server + path + (f"?{urlencode(query)}" if query else "")
         try:
-            answer = self._pool.request("GET", self._server + path, fields=query, headers=self._headers)
+            answer = self._pool.request(method, url, json=body, headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
             cause = getattr(error, "reason", None) or error
             raise ApiError(f"{self._server} cannot be reached: {_without_object(cause)}") from error
+        if answer.status == HTTPStatus.NO_CONTENT:
+            return {}
         try:
-            body = json.loads(answer.data)
+            found = json.loads(answer.data)
         except ValueError:
-            body = None
-        if answer.status != 200:
+            found = None
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
             # `message` is what a gateway says before any function of ours is asked.
-            detail = (body.get("detail") or body.get("message")) if isinstance(body, dict) else None
-            raise ApiError(f"{self._server} answered {answer.status} {detail or answer.reason or ''}".rstrip())
-        if not isinstance(body, dict):
+            detail = (found.get("detail") or found.get("message")) if isinstance(found, dict) else None
+            text = f"{self._server} answered {answer.status} {detail or answer.reason or ''}".rstrip()
+            raise ApiError(text, answer.status)
+        if not isinstance(found, dict):
             raise self._strange(path)
-        return body
+        return found
 
     def _strange(self, path: str) -> ApiError:
         return ApiError(f"{self._server}{path} is not what pgAnalytics answers; is that its URL?")
