@@ -33,11 +33,13 @@ class Configuration:
     """The document that the agent obeys. `apply` is called with each new one.
 
     One that is not valid, or that `apply` fails at, is refused whole: the one before stays, and `state` says why.
+    `tell` is called whenever the state is another one.
     """
 
-    def __init__(self, path: Path, apply: Callable[[Document], None]) -> None:
+    def __init__(self, path: Path, apply: Callable[[Document], None], tell: Callable[[], None] = lambda: None) -> None:
         self._path = path
         self._apply = apply
+        self._tell = tell
         kept = self._read()
         self.document = kept.answer.document if kept else Document()
         self.state = _applied(kept.answer, kept.etag) if kept else Config()
@@ -68,10 +70,12 @@ class Configuration:
             self.state = self.state.model_copy(
                 update={"state": ConfigState.REJECTED, "reason": reason, "etag": etag[:100]}
             )
+            self._tell()
             return
         self.document = received.document
         self.state = state
         self._keep(_Kept(etag=etag, answer=received))
+        self._tell()
         log.info("configuration version %d applied", received.version)
 
     def _obey(self, document: Document) -> None:
