@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -24,6 +27,27 @@ Stage = Annotated[
 
 #: Buckets that agents fall into by the hash of their names: a share of `N%` is those below N hundred.
 BUCKETS = 10_000
+
+
+def bucket(agent_id: str) -> int:
+    """The bucket that an agent falls into, from 0: the same for ever, whoever else is in the fleet."""
+    return int.from_bytes(hashlib.sha256(agent_id.encode()).digest()[:8]) % BUCKETS
+
+
+def in_stage(stage: str, agent_id: str, labels: Mapping[str, str]) -> bool:
+    """Whether a stage has this agent, with these labels."""
+    if stage == "canary":
+        return labels.get("canary") == "true"
+    if stage.startswith("label:"):
+        name, _, value = stage.removeprefix("label:").partition("=")
+        return labels.get(name) == value
+    return bucket(agent_id) < Decimal(stage.removesuffix("%")) * (BUCKETS // 100)
+
+
+def reached(stages: Sequence[str], stage: int, agent_id: str, labels: Mapping[str, str]) -> int | None:
+    """The first stage, from 0, that has this agent, of those up to `stage`; None if none has."""
+    begun = enumerate(stages[: stage + 1])
+    return next((number for number, each in begun if in_stage(each, agent_id, labels)), None)
 
 
 class _Asked(BaseModel):

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
-from aws_lambda_powertools.event_handler.api_gateway import ResponseBuilder, Route
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter, ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
@@ -78,7 +79,8 @@ class HttpApi(APIGatewayHttpResolver):
         with self._building:
             if not route._middleware_stack_built:  # noqa: SLF001
                 route._build_middleware_stack(router_middlewares=self._router_middlewares, app=self)  # noqa: SLF001
-        return super()._call_route(route, route_arguments)
+        # A client may write any character of a path as %XX; no name of ours has a percent sign of its own.
+        return super()._call_route(route, {name: unquote(value) for name, value in route_arguments.items()})
 
     @property
     def current_event(self) -> APIGatewayProxyEventV2:  # type: ignore[override]
@@ -113,12 +115,12 @@ class HttpApi(APIGatewayHttpResolver):
         self._local.frames = frames
 
 
-def caller(api: HttpApi) -> AgentClaims | OperatorClaims:
+def caller(api: BaseRouter) -> AgentClaims | OperatorClaims:
     """Whom the authorizer let in, from what it put into the event."""
     return CLAIMS.validate_python(api.current_event["requestContext"]["authorizer"]["lambda"])
 
 
-def calling_agent(api: HttpApi) -> str:
+def calling_agent(api: BaseRouter) -> str:
     """The id of the agent that calls.
 
     Raises:
@@ -128,6 +130,23 @@ def calling_agent(api: HttpApi) -> str:
     if not isinstance(claims, AgentClaims):
         raise ProblemError(HTTPStatus.FORBIDDEN, "only an agent may do this")
     return claims.sub
+
+
+def calling_operator(api: BaseRouter) -> OperatorClaims:
+    """The operator that calls.
+
+    Raises:
+        ProblemError: 403, somebody else was let in.
+    """
+    claims = caller(api)
+    if not isinstance(claims, OperatorClaims):
+        raise ProblemError(HTTPStatus.FORBIDDEN, "only an operator may do this")
+    return claims
+
+
+def source_address(api: BaseRouter) -> str:
+    """The address that a request came from, as the gateway saw it."""
+    return str(api.current_event["requestContext"]["http"]["sourceIp"])
 
 
 def answers(

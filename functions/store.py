@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import LiteralString
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -42,6 +43,24 @@ class Store:
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             self.close()
             raise StoreUnavailableError(f"the store is not available: {_reason(error)}") from error
+
+    def read(self, statement: LiteralString, parameters: Mapping[str, object]) -> list[TupleRow]:
+        """The rows of one statement that only reads: one way to the server and back, for what is asked all the time.
+
+        It is a transaction of its own, and done once more where the connection turns out to be broken.
+
+        Raises:
+            StoreUnavailableError: no connection, or the server ran out of something.
+        """
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and not connection.closed:
+            try:
+                return connection.execute(statement, parameters).fetchall()
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if not connection.closed:
+                    raise StoreUnavailableError(f"the store is not available: {_reason(error)}") from error
+        with self.transaction() as connection:
+            return connection.execute(statement, parameters).fetchall()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._local, "connection", None)

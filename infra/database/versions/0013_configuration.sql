@@ -77,7 +77,12 @@ declare
     changed jsonb := coalesce(to_jsonb(new), to_jsonb(old));
     of_agent text := coalesce(changed ->> 'agent_id', substr(changed ->> 'scope', 7));
 begin
+    if tg_op = 'INSERT' and changed -> 'activated_at' = 'null' then
+        return null;  -- a draft is nothing to obey
+    end if;
     if changed ? 'agent_id' or changed ->> 'scope' like 'agent:%' then
+        -- Who computes for the agent holds this lock: what it read before this change is there to be deleted.
+        perform pg_advisory_xact_lock(hashtextextended('store.effective:' || of_agent, 0));
         delete from store.effective where agent_id = of_agent;
     else
         update store.generation set generation = generation + 1;

