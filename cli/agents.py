@@ -1,4 +1,4 @@
-"""`pganalytics agents`: the list of agents, and what one is covered for."""
+"""`pganalytics agents`: the list of agents, what one is covered for, and its labels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.api import Api
-from cli.client import AsJson, Ca, Column, Server, TokenFile, access_token, ago, asking, show
+from cli.amounts import labels
+from cli.client import AsJson, Ca, Column, Server, TokenFile, ago, asking, connect, show
 from cli.ending import fail
 from cli.instants import instant, utc
 
@@ -31,7 +31,7 @@ AGENTS = (
 @app.callback()
 def agents(
     context: typer.Context,
-    server: Annotated[str | None, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")] = None,
+    server: Server = None,
     token_file: TokenFile = None,
     ca: Ca = None,
     *,
@@ -43,15 +43,13 @@ def agents(
         if any(source is not None and source.name == "COMMANDLINE" for source in sources):
             fail(f"options come after the command: pganalytics agents {context.invoked_subcommand} ...")
         return
-    if server is None:
-        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
     show(server, token_file, ca, "/v1/agents", AGENTS, as_json=as_json)
 
 
 @app.command()
 def coverage(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
-    server: Server,
+    server: Server = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="From this instant; a day before --to.")
     ] = None,
@@ -72,7 +70,7 @@ def coverage(
     query |= {"from": instant("--from", from_).isoformat()} if from_ is not None else {}
     query |= {"to": instant("--to", to).isoformat()} if to is not None else {}
     with asking():
-        found = Api(server, access_token(token_file), ca).item(f"/v1/agents/{quote(id, safe='')}/coverage", query)
+        found = connect(server, token_file, ca).item(f"/v1/agents/{quote(id, safe='')}/coverage", query)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -81,6 +79,37 @@ def coverage(
         console.print(Text(f"{target['name']}: {target['covered_share']:.2%} covered", style="bold"))
         if target["uncovered"]:
             console.print(_table(target["uncovered"]))
+
+
+@app.command()
+def label(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE|NAME-...", help="Labels to give; NAME- takes one away. None: show them."),
+    ] = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Give an agent labels, by which groups and stages of releases have it; those that are not named stay."""
+    path = f"/v1/agents/{quote(id, safe='')}"
+    given = labels("NAME=VALUE", [word for word in words or () if not word.endswith("-") or "=" in word])
+    taken = {word.removesuffix("-") for word in words or () if word.endswith("-") and "=" not in word}
+    with asking():
+        api = connect(server, token_file, ca)
+        found: dict[str, str] = api.item(f"{path}/configuration").get("labels", {})
+        if words:
+            if missing := taken - set(found):
+                fail(f"{id} has no label {', '.join(sorted(missing))}")
+            found = {name: value for name, value in found.items() if name not in taken} | given
+            api.change("PUT", f"{path}/labels", {"labels": found})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(f"{id}: {' '.join(f'{name}={value}' for name, value in sorted(found.items())) or 'no labels'}")
 
 
 def _table(uncovered: list[dict[str, Any]]) -> Table:

@@ -21,7 +21,7 @@ from cli.ending import FAILED, fail
 
 VARIABLE = "PGANALYTICS_TOKEN"
 
-Server = Annotated[str, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")]
+Server = Annotated[str | None, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -64,17 +64,28 @@ TARGETS = (
 )
 
 
-def targets(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
+def targets(server: Server = None, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
     """List what the agents watch: servers of PostgreSQL and hosts."""
     show(server, token_file, ca, "/v1/targets", TARGETS, as_json=as_json)
 
 
 def show(
-    server: str, token_file: Path | None, ca: Path | None, path: str, columns: tuple[Column, ...], *, as_json: bool
+    server: str | None,
+    token_file: Path | None,
+    ca: Path | None,
+    path: str,
+    columns: tuple[Column, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Print the items of a list, or end the command with the reason."""
     with asking():
-        items = list(Api(server, access_token(token_file), ca).items(path))
+        items = list(connect(server, token_file, ca).items(path))
+    show_items(items, columns, as_json=as_json)
+
+
+def show_items(items: list[dict[str, Any]], columns: tuple[Column, ...], *, as_json: bool) -> None:
+    """Print the items, as a table or as JSON."""
     if as_json:
         typer.echo(json.dumps(items, indent=2))
         return
@@ -100,14 +111,27 @@ def _cell(column: Column, value: object) -> str:
     return "" if value is None else column.write(value)
 
 
-def access_token(file: Path | None) -> str:
-    if file is None:
-        text = os.environ.get(VARIABLE, "")
-    else:
-        try:
-            text = file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a token'}")
-    if not text.strip():
+def connect(server: str | None, token_file: Path | None, ca: Path | None) -> Api:
+    """The server as this operator calls it, with the token that is given.
+
+    Raises:
+        ApiSettingsError: how the server is to be called is wrong.
+    """
+    token = _given_token(token_file)
+    if token is None:
         fail(f"an access token is missing; set {VARIABLE} or give --token-file")
-    return text.strip()
+    if server is None:
+        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
+    return Api(server, token, ca)
+
+
+def _given_token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(VARIABLE, "").strip() or None
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a token'}")
+    if not text:
+        fail(f"--token-file {file}: is empty")
+    return text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from cli import agents, client, keys, maintain, migrate, replay, serve, tokens, version
+from cli import agents, client, keys, maintain, migrate, releases, replay, serve, tokens, version
+from cli.config import command as config
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app.command("replay")(replay.replay)
 app.command("maintain")(maintain.maintain)
 app.add_typer(keys.app, name="keys")
 app.add_typer(tokens.app, name="token")
+app.add_typer(config.app, name="config")
+app.add_typer(releases.app, name="release")
 app.add_typer(agents.app, name="agents")
 app.command("targets")(client.targets)
 app.command("version")(version.version)

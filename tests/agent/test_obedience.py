@@ -96,7 +96,7 @@ def test_another_preset_is_obeyed(obedient: Obedient) -> None:
 
 def test_other_patterns_of_databases_are_obeyed(obedient: Obedient, watched: EmbeddedPostgres) -> None:
     with databases(watched, "shop", "shop_old") as names, psycopg.connect(watched.dsn(), autocommit=True) as owner:
-        oids = dict(owner.execute("select datname, oid::bigint from pg_database").fetchall())
+        oids: dict[str, int] = dict(owner.execute("select datname, oid::bigint from pg_database").fetchall())
         shop, old = (oids[name] for name in names)
 
         def read(include: list[str], exclude: list[str]) -> set[int | None]:
