@@ -34,7 +34,7 @@ VERSIONS = (
     Column("by", "author"),
     Column("saved", "created_at", ago),
     Column("group", "group", lambda group: " ".join(f"{name}={value}" for name, value in group["selector"].items())),
-    Column("comment", "comment"),
+    Column("comment", "comment", lambda comment: comment.partition("\n")[0]),
 )
 
 AGENTS = (
