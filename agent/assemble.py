@@ -37,12 +37,17 @@ class Assembler:
         self._clock = clock
         self._on_loss = on_loss
         self._lock = threading.Lock()
+        self._told = config()
 
     def close_batch(self) -> None:
-        """Spool what was collected since the last batch, if anything was. Never raises: a loss becomes a gap."""
+        """Spool what was collected since the last batch, if anything was, or if the configuration has changed since.
+
+        Never raises: a loss becomes a gap.
+        """
         with self._lock:
-            contents = self._outbox.take()
-            if not contents.empty:
+            contents, config = self._outbox.take(), self._config()
+            if not contents.empty or config != self._told:
+                self._told = config
                 self._put(contents)
 
     def batch(self, contents: Contents, stream_id: UUID, seq: int, closed_at: int) -> Batch:

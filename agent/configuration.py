@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 from urllib3.exceptions import HTTPError
 
+from agent.durable import sync, write
 from agent.transports.http import ServerClient
 from agent.transports.tokens import TokenError
 from contracts.batch import Config, ConfigState
@@ -30,11 +31,16 @@ class _Kept(BaseModel):
 
 
 class Configuration:
-    """The document that the agent obeys. `apply` is called with each new one; what it refuses is not obeyed."""
+    """The document that the agent obeys. `apply` is called with each new one.
 
-    def __init__(self, path: Path, apply: Callable[[Document], None]) -> None:
+    One that is not valid, or that `apply` fails at, is refused whole: the one before stays, and `state` says why.
+    `tell` is called whenever the state is another one.
+    """
+
+    def __init__(self, path: Path, apply: Callable[[Document], None], tell: Callable[[], None] = lambda: None) -> None:
         self._path = path
         self._apply = apply
+        self._tell = tell
         kept = self._read()
         self.document = kept.answer.document if kept else Document()
         self.state = _applied(kept.answer, kept.etag) if kept else Config()
@@ -59,48 +65,58 @@ class Configuration:
         try:
             received = VersionedDocument.model_validate_json(answer.data)
             state = _applied(received, etag)
-            self._apply(received.document)
+            self._obey(received.document)
         except Exception as error:  # noqa: BLE001 - whatever an agent cannot do with it, the server is to know
-            reason = explain(error) if isinstance(error, ValidationError) else str(error)
+            reason = _why(error)
             log.error("the configuration document is refused, the one before stays: %s", reason)
             self.state = self.state.model_copy(
-                update={"state": ConfigState.REJECTED, "reason": reason[:1000], "etag": etag[:100]}
+                update={"state": ConfigState.REJECTED, "reason": reason, "etag": etag[:100]}
             )
+            self._tell()
             return
         self.document = received.document
         self.state = state
         self._keep(_Kept(etag=etag, answer=received))
+        self._tell()
         log.info("configuration version %d applied", received.version)
-        if state.reason:
-            log.warning("%s", state.reason)
+
+    def _obey(self, document: Document) -> None:
+        try:
+            self._apply(document)
+        except Exception:
+            self._apply(self.document)  # part of the other may be obeyed already
+            raise
 
     def _read(self) -> _Kept | None:
         try:
             return _Kept.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError):
-            log.warning("%s cannot be read: built-in defaults until the server answers", self._path)
+        except (OSError, ValidationError) as error:
+            log.warning("%s: %s; built-in defaults until the server answers", self._path, _why(error))
             return None
 
     def _keep(self, kept: _Kept) -> None:
         scratch = self._path.with_suffix(".new")
         try:
-            scratch.write_text(kept.model_dump_json())
-            scratch.chmod(0o600)
+            write(scratch, kept.model_dump_json().encode())
             scratch.replace(self._path)
+            sync(self._path.parent)
         except OSError as error:
             log.warning("%s: %s; after a restart the agent begins with built-in defaults", self._path, error.strerror)
 
 
 def _applied(received: VersionedDocument, etag: str) -> Config:
-    return Config(
-        version=received.version, etag=etag, state=ConfigState.APPLIED, reason=received.document.left_to_default
-    )
+    return Config(version=received.version, etag=etag, state=ConfigState.APPLIED)
+
+
+def _why(error: Exception) -> str:
+    text = explain(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
+    return text.replace("\0", "")[:1000]  # as the state of a batch can have it
 
 
 class Puller(threading.Thread):
-    """Pulls at the interval that the document itself sets, with jitter, and whenever it is woken."""
+    """Pulls at the interval that the document itself sets, a little earlier by chance, and whenever it is woken."""
 
     def __init__(self, configuration: Configuration, server: ServerClient) -> None:
         super().__init__(name="puller", daemon=True)
@@ -117,7 +133,8 @@ class Puller(threading.Thread):
             except Exception:  # the fleet must be able to reach this agent with a better document
                 log.exception("the configuration could not be pulled")
             every = self._configuration.document.pull_every_seconds
-            self._woken.wait(every * random.uniform(0.9, 1.1))  # noqa: S311 - the fleet's pulls spread out
+            # The fleet's pulls spread out; what is saved is known to everyone when the interval is over.
+            self._woken.wait(every * random.uniform(0.9, 1.0))  # noqa: S311
 
     def pull_now(self) -> None:
         self._woken.set()

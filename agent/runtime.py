@@ -85,7 +85,10 @@ class Agent:
             self._outbox,
             lambda metric, target: self._budget.refusal(metric, target, time.monotonic()),
         )
-        self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
+        # What became of a document is told at once, and the interval of batches may be another one now.
+        self._configuration = Configuration(
+            settings.state_directory / "configuration.json", self._apply, self._outbox.due.set
+        )
         self._assembler = Assembler(
             who.agent_id,
             self._outbox,
@@ -131,7 +134,6 @@ class Agent:
             target.apply(document)
         self._budget.apply(document)
         self._schedule.apply(document)
-        self._outbox.due.set()  # the interval of batches may be another one now
 
 
 def _renewer(who: Who, server: ServerClient | None) -> Renewer | None:

@@ -1,4 +1,4 @@
-"""`pganalytics agents`: the list of agents, what one is covered for, and its end."""
+"""`pganalytics agents`: the list of agents, what one is covered for, its labels, and its end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.amounts import labels
 from cli.client import AsJson, Ca, Column, Server, TokenFile, ago, asking, connect, show
 from cli.ending import fail
 from cli.instants import instant, utc
@@ -83,7 +84,7 @@ def coverage(
 @app.command()
 def revoke(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
-    server: Server,
+    server: Server = None,
     reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
     token_file: TokenFile = None,
     ca: Ca = None,
@@ -94,8 +95,39 @@ def revoke(
     """
     query = {"reason": reason} if reason else None
     with asking():
-        Api(server, access_token(token_file), ca).change("DELETE", f"/v1/agents/{quote(id, safe='')}", query=query)
+        connect(server, token_file, ca).change("DELETE", f"/v1/agents/{quote(id, safe='')}", query=query)
     typer.echo(f"revoked {id}", err=True)
+
+
+@app.command()
+def label(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE|NAME-...", help="Labels to give; NAME- takes one away. None: show them."),
+    ] = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """Give an agent labels, by which groups and stages of releases have it; those that are not named stay."""
+    path = f"/v1/agents/{quote(id, safe='')}"
+    given = labels("NAME=VALUE", [word for word in words or () if not word.endswith("-") or "=" in word])
+    taken = {word.removesuffix("-") for word in words or () if word.endswith("-") and "=" not in word}
+    with asking():
+        api = connect(server, token_file, ca)
+        found: dict[str, str] = api.item(f"{path}/configuration").get("labels", {})
+        if words:
+            if missing := taken - set(found):
+                fail(f"{id} has no label {', '.join(sorted(missing))}")
+            found = {name: value for name, value in found.items() if name not in taken} | given
+            api.change("PUT", f"{path}/labels", {"labels": found})
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(f"{id}: {' '.join(f'{name}={value}' for name, value in sorted(found.items())) or 'no labels'}")
 
 
 def _table(uncovered: list[dict[str, Any]]) -> Table:

@@ -88,22 +88,30 @@ class Api:
         path: str,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """What the server answers to a change; nothing where it has nothing to say (204).
+
+        `headers` may have a precondition, such as If-Match.
 
         Raises:
             ApiError: the server cannot be reached, or refused. A POST that got no answer may have been done.
         """
-        return self._ask(method, path, body, query)
+        return self._ask(method, path, body, query, headers)
 
     def _ask(
-        self, method: str, path: str, body: Mapping[str, object] | None, query: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object] | None,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         url = self._server + path + (f"?{urlencode(query)}" if query else "")
-        answer = self._request(method, url, body)
+        answer = self._request(method, url, body, headers)
         if self._renew is not None and self._token is not None and _token_refused(answer):
             self._token = self._renew(self._token)
-            answer = self._request(method, url, body)
+            answer = self._request(method, url, body, headers)
         if answer.status == HTTPStatus.NO_CONTENT:
             return {}
         try:
@@ -119,13 +127,15 @@ class Api:
             raise self._strange(path)
         return found
 
-    def _request(self, method: str, url: str, body: Mapping[str, object] | None) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": "application/json", "User-Agent": f"pganalytics/{__version__}"}
+    def _request(
+        self, method: str, url: str, body: Mapping[str, object] | None, headers: Mapping[str, str] | None
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {"Accept": "application/json", "User-Agent": f"pganalytics/{__version__}", **(headers or {})}
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+            sent["Authorization"] = f"Bearer {self._token}"
         try:
             return self._pool.request(
-                method, url, json=body, headers=headers, retries=_READING if method == "GET" else _CHANGING
+                method, url, json=body, headers=sent, retries=_READING if method == "GET" else _CHANGING
             )
         except urllib3.exceptions.HTTPError as error:
             cause = getattr(error, "reason", None) or error

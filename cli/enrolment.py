@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import typer
 
-from cli.api import Api
-from cli.client import AsJson, Ca, Column, Server, TokenFile, access_token, asking, show
+from cli.amounts import labels
+from cli.client import AsJson, Ca, Column, Server, TokenFile, asking, connect, show
 from cli.durations import parse
 from cli.ending import fail
 from cli.instants import instant, utc
@@ -47,7 +47,7 @@ def enrolment() -> None:
 
 @app.command()
 def create(
-    server: Server,
+    server: Server = None,
     uses: Annotated[int, typer.Option(min=1, max=100_000, help="So many hosts may enrol with it.")] = 1,
     expires: Annotated[
         str, typer.Option(help="How long it is good for, such as 30m, 12h, 7d, or until which instant (ISO 8601).")
@@ -66,14 +66,14 @@ def create(
 ) -> None:
     """Print a new enrolment token, and nothing else. It is shown this once."""
     asked: dict[str, object] = {"uses": uses, "expires_in": _expires_in(expires), "comment": comment}
-    asked |= {"labels": _parsed(label or [])} | ({} if agent is None else {"agent_id": agent})
+    asked |= {"labels": labels("--label", label or [])} | ({} if agent is None else {"agent_id": agent})
     with asking():
-        made = Api(server, access_token(token_file), ca).change("POST", "/v1/enrolments", asked)
+        made = connect(server, token_file, ca).change("POST", "/v1/enrolments", asked)
     typer.echo(json.dumps(made, indent=2) if as_json else made["token"])
 
 
 @app.command("list")
-def list_(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
+def list_(server: Server = None, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
     """List enrolment tokens, the newest first, without the tokens themselves."""
     show(server, token_file, ca, "/v1/enrolments", ENROLMENTS, as_json=as_json)
 
@@ -81,13 +81,13 @@ def list_(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_jso
 @app.command()
 def revoke(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the enrolment token, as the list has it.")],
-    server: Server,
+    server: Server = None,
     token_file: TokenFile = None,
     ca: Ca = None,
 ) -> None:
     """Let nobody enrol with a token any more. Agents that it has enrolled stay."""
     with asking():
-        Api(server, access_token(token_file), ca).change("DELETE", f"/v1/enrolments/{quote(id, safe='')}")
+        connect(server, token_file, ca).change("DELETE", f"/v1/enrolments/{quote(id, safe='')}")
     typer.echo(f"revoked {id}", err=True)
 
 
@@ -98,14 +98,3 @@ def _expires_in(text: str) -> int:
     if not 60 <= length <= 365 * 86400:
         fail(f"--expires {text}: a minute to 365 days from now, such as 12h or 7d")
     return length
-
-
-def _parsed(labels: list[str]) -> dict[str, str]:
-    pairs = [label.partition("=") for label in labels]
-    for label, (name, equals, value) in zip(labels, pairs, strict=True):
-        if not (name and equals and value):
-            fail(f"--label {label}: KEY=VALUE is expected, such as environment=production")
-    found = {name: value for name, _, value in pairs}
-    if len(found) != len(pairs):
-        fail("--label: a key stands twice")
-    return found

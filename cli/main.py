@@ -14,12 +14,14 @@ from cli import (
     login,
     maintain,
     migrate,
+    releases,
     replay,
     serve,
     tokens,
     users,
     version,
 )
+from cli.config import command as config
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -43,6 +45,8 @@ app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.add_typer(users.app, name="users")
 app.command("audit")(audit.audit)
+app.add_typer(config.app, name="config")
+app.add_typer(releases.app, name="release")
 app.add_typer(agents.app, name="agents")
 app.command("targets")(client.targets)
 app.command("version")(version.version)

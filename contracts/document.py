@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from contracts.limits import BIGINT_MAX
 from contracts.metrics import CATALOGUE, METRICS
@@ -18,6 +20,42 @@ Seconds = Annotated[int, Field(strict=True, ge=1, le=86_400)]
 Cap = Annotated[int, Field(strict=True, ge=1, le=MOST_ROWS)]
 
 Share = Annotated[float, Field(strict=True, gt=0, le=1)]
+
+#: Severities of a log's entries, the least first. LOG is what goes on as it should; DEBUG1 to DEBUG5 are one.
+SEVERITIES = ("debug", "log", "info", "notice", "warning", "error", "fatal", "panic")
+
+# A set that is closed, as fnmatch reads it: a bracket at its beginning is one of its characters.
+_SET = re.compile(r"\[!?+\]?+[^\]]*+\]")
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = tuple(names)
+
+    def check(value: str) -> str:
+        # Refused, and with it the whole document: what another word means, this version would have to guess.
+        if value not in known:
+            raise ValueError(f"version {__version__} knows {', '.join(known)}, not {value!r}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _matching(pattern: str) -> str:
+    if "\0" in pattern:
+        raise ValueError("no name has a NUL in it")
+    if "[" in _SET.sub("", pattern):
+        raise ValueError(f"{pattern!r} has a [ that no ] closes; for the character itself write [[]")
+    return pattern
+
+
+def _some(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not patterns:
+        raise ValueError("at least one pattern is needed; '*' takes every database")
+    return patterns
+
+
+#: A pattern as `fnmatch` has it, which some name of a database could match.
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_matching)]
 
 
 class _Section(BaseModel):
@@ -37,11 +75,11 @@ class MetricSettings(_Section):
 
 
 class DatabaseSettings(_Section):
-    """Which databases are looked into, by patterns in which `*` and `?` stand for any characters and for one."""
+    """Which databases are looked into, by patterns: `*` is any characters, `?` is one, `[a-c]` one of these."""
 
-    include: Annotated[tuple[str, ...], Field(json_schema_extra={"minItems": 1})] = ("*",)
-    """Patterns of the databases to look into."""
-    exclude: tuple[str, ...] = ("template0", "template1", "rdsadmin", "cloudsqladmin", "azure_maintenance")
+    include: Annotated[tuple[Pattern, ...], AfterValidator(_some), Field(json_schema_extra={"minItems": 1})] = ("*",)
+    """Patterns of the databases to look into: `*` is any characters, `?` is one, `[a-c]` one of these."""
+    exclude: tuple[Pattern, ...] = ("template0", "template1", "rdsadmin", "cloudsqladmin", "azure_maintenance")
     """Patterns of those to leave out; they win over `include`."""
 
     at_most: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
@@ -59,6 +97,15 @@ class BudgetSettings(_Section):
     """Bytes of batches that the agent may make, compressed; null is no bound."""
 
 
+class LogSettings(_Section):
+    """Which entries of the servers' logs are sent."""
+
+    least_severity: Annotated[str, _one_of(SEVERITIES), Field(json_schema_extra={"enum": list(SEVERITIES)})] = "debug"
+    """The least severity that is sent; `log`, which has the slow statements, is below `warning`."""
+    at_most_per_minute: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    """Entries of one server in a minute at most; the run says how many more there were. Null is no bound."""
+
+
 class Document(_Section):
     """One configuration, complete: every field has a default."""
 
@@ -72,34 +119,20 @@ class Document(_Section):
     """How often metrics that travel as changes travel in full."""
     statement_timeout_ms: Annotated[int, Field(strict=True, ge=10, le=600_000)] = 5_000
     """Limit of one query on a target."""
-    # Not an enum: to an old agent a preset of the future is no reason to refuse the rest.
-    preset: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", json_schema_extra={"enum": list(PRESETS)})] = (
-        STANDARD
-    )
+    preset: Annotated[str, _one_of(PRESETS), Field(json_schema_extra={"enum": list(PRESETS)})] = STANDARD
     """Which metrics are collected, how often and with which caps, unless `metrics` says otherwise."""
     metrics: dict[str, MetricSettings] = {}
     """What is said of metrics, by their names; an agent ignores names that it does not know."""
     databases: DatabaseSettings = DatabaseSettings()
     """Which databases are looked into."""
+    logs: LogSettings = LogSettings()
+    """Which entries of the servers' logs are sent."""
     budget: BudgetSettings = BudgetSettings()
     """What the agent may take."""
 
-    @model_validator(mode="after")
-    def _at_least_one_pattern(self) -> Document:
-        if not self.databases.include:
-            raise ValueError("databases.include: at least one pattern is needed; '*' takes every database")
-        return self
-
     @property
     def _preset(self) -> Preset:
-        return PRESETS.get(self.preset, PRESETS[STANDARD])
-
-    @property
-    def left_to_default(self) -> str | None:
-        """What this version does not know in it, and what it does instead; None where it knows everything."""
-        if self.preset in PRESETS:
-            return None
-        return f"preset: {self.preset!r} is not known to version {__version__}, {STANDARD!r} stands for it"
+        return PRESETS[self.preset]
 
     def interval(self, metric: str) -> int | None:
         """Seconds between two readings of the metric; None if it is switched off."""

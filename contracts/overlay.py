@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, StringConstraints, ValidationError
 
-from contracts.document import Document, MetricSettings
+from contracts.document import SEVERITIES, Document, MetricSettings
 from contracts.metrics import CATALOGUE
 from contracts.presets import PRESETS
 
@@ -21,6 +21,9 @@ GROUP, AGENT = "group:", "agent:"
 Scope = Annotated[
     str, StringConstraints(pattern=r"^(fleet|(group|agent):[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?)$", max_length=80)
 ]
+
+#: Keys whose value is one of a few words.
+_WORDS: Mapping[str, tuple[str, ...]] = {"preset": tuple(PRESETS), "logs.least_severity": SEVERITIES}
 
 #: Part of a document as JSON has it.
 Overlay = Mapping[str, Any]
@@ -52,17 +55,19 @@ def check(overlay: Overlay) -> None:
         OverlayError: naming every key at fault, its value, what is allowed, and the nearest key where it is unknown.
     """
     faults = list(_unknown(Document, overlay, ""))
-    preset = overlay.get("preset")
-    if isinstance(preset, str) and preset not in PRESETS:
-        faults.append(Fault("preset", f"{preset!r} is not one of {', '.join(PRESETS)}{_nearest(preset, PRESETS)}"))
-    if not faults:
-        try:
-            Document.model_validate(overlay)
-        except ValidationError as error:
-            faults += [
-                Fault(_path(each["loc"]), f"{each['msg'].removeprefix('Value error, ')}, not {_shown(each['input'])}")
-                for each in error.errors(include_url=False, include_context=False)
-            ]
+    for key, words in _WORDS.items():
+        said = _at(overlay, key)
+        if isinstance(said, str) and said not in words:
+            faults.append(Fault(key, f"{said!r} is not one of {', '.join(words)}{_nearest(said, words)}"))
+    named = {fault.key for fault in faults}
+    try:
+        Document.model_validate(overlay)
+    except ValidationError as error:
+        faults += [
+            Fault(key, _told(each["msg"].removeprefix("Value error, "), _shown(each["input"])))
+            for each in error.errors(include_url=False, include_context=False)
+            if (key := _path(each["loc"])) not in named
+        ]
     if faults:
         raise OverlayError(faults)
 
@@ -92,9 +97,19 @@ def _unknown(model: type[BaseModel], found: object, place: str) -> list[Fault]:
     return faults
 
 
+def _at(overlay: object, key: str) -> object:
+    for name in key.split("."):
+        overlay = overlay.get(name) if isinstance(overlay, Mapping) else None
+    return overlay
+
+
 def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _told(message: str, value: str) -> str:
+    return message if value in message else f"{message}, not {value}"
 
 
 def _path(parts: tuple[int | str, ...]) -> str:

@@ -19,6 +19,7 @@ from agent.logs.clock import LogClock
 from agent.logs.follow import LogFollower, matching
 from agent.logs.mark import Mark
 from agent.logs.parser import Dialect
+from agent.logs.sieve import Sieve
 from agent.outbox import Outbox
 from agent.postgres.connection import SessionError
 from agent.postgres.cost import Cost
@@ -28,7 +29,7 @@ from agent.targets.host import columns
 from agent.targets.recording import Outcome, record
 from agent.targets.texts import StatementTexts
 from contracts.batch import Frame, Status
-from contracts.document import DatabaseSettings, Document
+from contracts.document import DatabaseSettings, Document, LogSettings
 from contracts.metrics import Metric, Scope
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class ServerTarget:
         self._losses = outbox.losses
         self._follower: LogFollower | None = None
         self._dialect: Dialect | None = None
+        self._sieve = Sieve()
 
     def collectors(self) -> tuple[Collector, ...]:
         kinds = (Query, Texts, Follow) if self._log else (Query, Texts)
@@ -89,39 +91,43 @@ class ServerTarget:
 
     def collect(self, collector: Collector) -> None:
         """Execute one collector; in every database, if that is its scope."""
-        metric = collector.metric
+        # One document for the whole of it, whichever comes meanwhile.
+        metric, document = collector.metric, self._document
         if isinstance(collector, Follow):
-            record(self._outbox, metric, self.name, None, partial(self._follow, metric))
+            record(self._outbox, metric, self.name, None, partial(self._follow, metric, document.logs))
         elif isinstance(collector, Texts):
             record(self._outbox, metric, self.name, None, partial(self._texts.read, collector, self._cluster))
         elif isinstance(collector, Query):
             if metric.scope is Scope.DATABASE:
-                self._in_each_database(collector)
+                self._in_each_database(collector, document)
             else:
-                record(self._outbox, metric, self.name, None, partial(self._query, collector, self._cluster, None))
+                cap = document.at_most(metric.name)
+                record(self._outbox, metric, self.name, None, partial(self._query, collector, self._cluster, None, cap))
 
-    def _in_each_database(self, collector: Query) -> None:
+    def _in_each_database(self, collector: Query, document: Document) -> None:
         metric = collector.metric
         try:
             self._roving.use()
-            taken = chosen(self._roving.databases(), self._document.databases)
+            taken = chosen(self._roving.databases(), document.databases)
         except SessionError as error:
             failure = error
             record(self._outbox, metric, self.name, None, lambda _: _raise(failure))
             return
-        databases = taken[: self._document.databases.at_most]
+        databases = taken[: document.databases.at_most]
         if not databases or len(databases) < len(taken):
             # Only what is not as usual leaves a run of the server's own: each database leaves one.
             record(self._outbox, metric, self.name, None, lambda _: _left_out(len(databases), len(taken)))
+        cap = document.at_most(metric.name)
         # The one that the session is in comes first: one connection fewer to make.
         for database in sorted(databases, key=lambda each: each.name != self._roving.database):
-            work = partial(self._query, collector, self._roving, database)
+            work = partial(self._query, collector, self._roving, database, cap)
             record(self._outbox, metric, self.name, database.oid, work)
 
-    def _query(self, collector: Query, session: Session, database: Database | None, at: int) -> Outcome:
+    def _query(
+        self, collector: Query, session: Session, database: Database | None, cap: int | None, at: int
+    ) -> Outcome:
         metric = collector.metric
         session.use(database.name if database else None)
-        cap = self._document.at_most(metric.name)
         read = partial(collector.read, session, cap)
         lines, epoch = session.within_one_epoch(collector.epoch, read) if metric.counters else (read(), None)
         datid = database.oid if database else None
@@ -148,7 +154,7 @@ class ServerTarget:
             return Outcome(len(lines) - without, frame, Status.PERMISSION, detail, rows_available=len(lines))
         return Outcome(difference.rows, frame)
 
-    def _follow(self, metric: Metric, at: int) -> Outcome:
+    def _follow(self, metric: Metric, settings: LogSettings, at: int) -> Outcome:
         losses = self._outbox.losses
         follower = self._log_follower()
         if losses != self._losses:
@@ -158,16 +164,20 @@ class ServerTarget:
         reading = follower.read(_LOG_ROWS, _LOG_BYTES)
         if self._began is None:
             self._began = reading.mark  # without a mark the first reading has no rows, and is where this one began
+        rows, beyond = self._sieve.sift(reading.rows, settings, time.monotonic())
         frame = None
-        if reading.rows:
-            frame = Frame(metric=metric.name, target=self.name, collected_at=at, columns=columns(metric, reading.rows))
+        if rows:
+            frame = Frame(metric=metric.name, target=self.name, collected_at=at, columns=columns(metric, rows))
         self._mark = reading.mark
+        cut = [f"logs.at_most_per_minute is {settings.at_most_per_minute}"] if beyond else []
+        cut += ["more of the log is read next time"] if reading.more else []
         return Outcome(
-            len(reading.rows),
+            len(rows),
             frame,
-            Status.TRUNCATED if reading.more else None,
-            "more of the log is read next time" if reading.more else None,
+            Status.TRUNCATED if cut else None,
+            "; ".join(cut) or None,
             mark=(self.name, reading.mark.model_dump_json()),
+            rows_available=len(rows) + beyond if beyond else None,
             losses=losses,
         )
 

@@ -16,7 +16,7 @@ from agent.outbox import ENOUGH_ROWS, Outbox
 from agent.spool import Make, Spool, SpoolError
 from agent.spooled import Entry
 from contracts import limits
-from contracts.batch import Batch, Clock, Config, Frame, Gap, GapReason, Run, Status
+from contracts.batch import Batch, Clock, Config, ConfigState, Frame, Gap, GapReason, Run, Status
 from contracts.codec import decode
 from tests.agent.polling import until
 
@@ -84,6 +84,18 @@ def test_what_was_collected_becomes_one_batch_at_the_streams_next_place(
 def test_nothing_collected_is_no_batch(assembler: Assembler, spool: Spool) -> None:
     assembler.close_batch()
     assert spooled(spool) == []
+
+
+def test_what_became_of_a_document_is_told_once_even_where_nothing_was_collected(outbox: Outbox, spool: Spool) -> None:
+    config = Config(version=1, etag="a", state=ConfigState.APPLIED)
+    assembler = Assembler("db-1", outbox, spool, lambda: config, Clock, lambda: None)
+    assembler.close_batch()
+    assert spooled(spool) == []
+    config = Config(version=1, etag="b", state=ConfigState.REJECTED, reason="preset: there is no such one")
+    assembler.close_batch()
+    assembler.close_batch()
+    (told,) = spooled(spool)
+    assert (told.config, told.runs) == (config, ())
 
 
 def sizes(batch: Batch) -> tuple[int, int]:

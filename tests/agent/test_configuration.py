@@ -74,6 +74,10 @@ BAD: list[dict[str, object]] = [
     {"upload_every_seconds": "soon"},
     {"databases": {"include": []}},
     {"metrics": {"host_cpu": {"every_seconds": 0.5}}},
+    {"preset": "of_tomorrow"},
+    {"databases": {"include": ["app", "[a-"]}},
+    {"databases": {"exclude": ["a\0b"]}},
+    {"logs": {"least_severity": "loud"}},
 ]
 
 
@@ -124,20 +128,35 @@ def test_an_old_agent_ignores_what_it_does_not_know(
     assert held.document.interval("host_cpu") == 7
 
 
-def test_a_preset_of_the_future_is_obeyed_as_the_standard_one_and_the_server_is_told(
-    make: Callable[[], Configuration], client: ServerClient, open_door: Door
+def test_what_cannot_be_applied_is_taken_back_whole(
+    make: Callable[[], Configuration], client: ServerClient, open_door: Door, tmp_path: Path
 ) -> None:
-    document = {"preset": "frugal", "metrics": {"host_cpu": {"every_seconds": 7}}}
-    open_door.answer = lambda _: configuration(4, document, '"four"')
-    held = make()
-    held.pull(client)
-    assert (held.state.version, held.state.state) == (4, ConfigState.APPLIED)
-    assert "'frugal' is not known" in (held.state.reason or "")
-    assert held.document.intervals() == Document().intervals() | {"host_cpu": 7}
-    assert make().state == held.state, "after a restart, too"
-    open_door.answer = lambda _: configuration(5, {"preset": "minimal"}, '"five"')
-    held.pull(client)
-    assert held.state.reason is None
+    obeyed: dict[str, int] = {}
+
+    def apply(document: Document) -> None:
+        obeyed["first"] = document.pull_every_seconds
+        if document.pull_every_seconds == 8:
+            raise ValueError("not here\0")
+        obeyed["second"] = document.pull_every_seconds
+
+    held = Configuration(tmp_path / "configuration.json", apply)
+    for etag, seconds in (("good", 9), ("bad", 8)):
+        open_door.answer = lambda _, etag=etag, seconds=seconds: configuration(  # type: ignore[misc]
+            seconds, {"pull_every_seconds": seconds}, f'"{etag}"'
+        )
+        held.pull(client)
+    assert obeyed == {"first": 9, "second": 9}
+    assert held.state == Config(version=9, etag='"bad"', state=ConfigState.REJECTED, reason="not here")
+    Config.model_validate(held.state.model_dump())
+
+
+def test_a_kept_document_that_this_version_does_not_know_is_as_none_and_the_log_says_why(
+    make: Callable[[], Configuration], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = {"etag": "x", "answer": {"version": 3, "document": {"preset": "of_tomorrow"}}}
+    (tmp_path / "configuration.json").write_text(json.dumps(kept))
+    assert make().state == Config()
+    assert "'of_tomorrow'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -184,6 +203,24 @@ def test_a_document_is_obeyed_even_where_it_cannot_be_kept(
     held = Configuration(tmp_path / "nowhere" / "configuration.json", applied.append)
     held.pull(client)
     assert held.state.state is ConfigState.APPLIED
+
+
+def test_the_next_pull_is_never_later_than_the_interval(
+    make: Callable[[], Configuration], client: ServerClient, open_door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_door.answer = lambda _: configuration(1, {"pull_every_seconds": 3600}, '"good"')
+    puller = Puller(make(), client)
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        puller._stopping = len(waits) == 100
+        return True
+
+    monkeypatch.setattr(puller._woken, "wait", wait)
+    puller.run()
+    assert 3240 <= min(waits) < max(waits) <= 3600
+    assert len(set(waits)) > 50, "they spread out"
 
 
 def test_a_puller_pulls_at_once_and_when_it_is_woken_whatever_happens(

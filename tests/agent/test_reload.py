@@ -107,9 +107,10 @@ def reloading(door: Door, client: ServerClient, dsn: str, folder: Path, *, pause
         {"preset": "minimal"},
         {"preset": "exhaustive"},
         {"preset": "rds"},
-        {"preset": "of_tomorrow"},
         {"metrics": {"host_cpu": {"every_seconds": 7}, "relation": {"enabled": False}}},
         {"metrics": {"table_stats": {"at_most": 7}}, "databases": {"at_most": 7}, "statement_timeout_ms": 700},
+        {"databases": {"include": ["app*"]}, "logs": {"least_severity": "error", "at_most_per_minute": 7}},
+        {"budget": {"cpu_share": 0.5}, "upload_every_seconds": 7, "full_every_seconds": 70, "pull_every_seconds": 700},
     ],
     ids=str,
 )

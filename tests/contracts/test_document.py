@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from contracts.codec import explain
-from contracts.document import Document, MetricSettings, VersionedDocument
+from contracts.document import Document, VersionedDocument
 from contracts.metrics import CATALOGUE, METRICS
 from contracts.version import __version__
 
@@ -62,13 +62,36 @@ def test_an_interval_does_not_switch_on_what_the_preset_has_off() -> None:
     assert document.interval("index_stats") is None
 
 
-def test_a_preset_of_the_future_is_the_standard_one_and_says_so() -> None:
-    document = Document.model_validate({"preset": "frugal", "metrics": {"host": {"every_seconds": 5}}})
-    assert document.intervals() == Document(metrics={"host": MetricSettings(every_seconds=5)}).intervals()
-    assert (
-        document.left_to_default == f"preset: 'frugal' is not known to version {__version__}, 'standard' stands for it"
-    )
-    assert Document().left_to_default is None
+def test_a_preset_of_the_future_is_refused_whole_by_its_name() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Document.model_validate({"preset": "frugal", "metrics": {"host": {"every_seconds": 5}}})
+    knows = "minimal, standard, exhaustive, rds"
+    assert explain(refused.value) == f"preset: version {__version__} knows {knows}, not 'frugal'"
+
+
+@pytest.mark.parametrize("pattern", ["*", "app_?", "[a-c]*", "[!a]x", "[]]", "[[]", "a]b", "x" * 256, "Ünïcode"])
+def test_a_pattern_that_could_match_is_taken(pattern: str) -> None:
+    assert Document.model_validate({"databases": {"include": [pattern]}}).databases.include == (pattern,)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("", "at least 1 character"),
+        ("x" * 257, "at most 256 characters"),
+        ("a\0b", "NUL"),
+        ("[", "'[' has a [ that no ] closes"),
+        ("app_[a-c", "'app_[a-c' has a [ that no ] closes"),
+        ("[!]", "no ] closes"),
+        ("[a][b", "no ] closes"),
+    ],
+)
+@pytest.mark.parametrize("key", ["include", "exclude"])
+def test_a_pattern_that_could_match_no_database_is_refused(key: str, pattern: str, message: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Document.model_validate({"databases": {key: ["app", pattern]}})
+    assert explain(refused.value).startswith(f"databases.{key}[1]: ")
+    assert message in explain(refused.value)
 
 
 def test_a_bound_may_be_left_out_or_be_none_at_all() -> None:
@@ -122,6 +145,8 @@ def test_a_number_has_its_bounds(key: str, least: int, most: int) -> None:
         ({"databases": {"include": [1]}}, "databases.include[0]: "),
         ({"databases": {"include": []}}, "databases.include: at least one pattern"),
         ({"databases": {"at_most": 0}}, "databases.at_most: "),
+        ({"logs": {"least_severity": "WARNING"}}, "logs.least_severity: version"),
+        ({"logs": {"at_most_per_minute": 0}}, "logs.at_most_per_minute: "),
     ],
 )
 def test_a_bad_value_is_refused_by_its_place(document: dict[str, Any], message: str) -> None:

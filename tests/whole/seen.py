@@ -33,11 +33,17 @@ class Seen:
     def betrayed(self) -> list[str]:
         """Which secret was seen where; none of them is repeated."""
         found = [
-            f"{name} in {place}" for place, text in self.texts.items() for name, secret in self.planted.items() if secret in text
+            f"{name} in {place}"
+            for place, text in self.texts.items()
+            for name, secret in self.planted.items()
+            if secret in text
         ]
         shown = {place: text for place, text in self.texts.items() if not place.startswith("store:")}
         return found + [
-            f"{name} in {place}" for place, text in shown.items() for name, shape in SHAPES.items() if shape.search(text)
+            f"{name} in {place}"
+            for place, text in shown.items()
+            for name, shape in SHAPES.items()
+            if shape.search(text)
         ]
 
 

@@ -67,7 +67,9 @@ def test_an_agent_enrols_is_heard_over_its_certificate_and_not_any_more_when_it_
         # The token is bound to the certificate: without it the same key opens nothing.
         files = Files(agent.state)
         assert oct(files.key_file.stat().st_mode & 0o777) == "0o600"
-        assert [each["agent_id"] for each in json.loads(story.say("agents", "list", "--server", story.served.url, "--json"))] == [AGENT]
+        assert [
+            each["agent_id"] for each in json.loads(story.say("agents", "list", "--server", story.served.url, "--json"))
+        ] == [AGENT]
         story.say("agents", "revoke", AGENT, "--server", story.served.url, "--reason", "stolen")
         until(lambda: "revoked" in agent.log.read_text() or "401" in agent.log.read_text() or True)
         process.send_signal(signal.SIGTERM)
@@ -97,8 +99,19 @@ def test_no_secret_is_seen_anywhere(story: Story, server: EmbeddedPostgres) -> N
         url = story.served.url
         agent, token = story.agent(), story.enrolment_token()
         assert story.enrol(agent, token).returncode == 0
-        story.say("users", "create", "bob", "--role", "viewer", "--password-file", story.password("bob"), "--server", url)
-        story.say("login", "--server", url, "--user", "bob", "--password-file", private(story.folder / "no", "x" * 20), ok=False)
+        story.say(
+            "users", "create", "bob", "--role", "viewer", "--password-file", story.password("bob"), "--server", url
+        )
+        story.say(
+            "login",
+            "--server",
+            url,
+            "--user",
+            "bob",
+            "--password-file",
+            private(story.folder / "no", "x" * 20),
+            ok=False,
+        )
         with psycopg.connect(story.watched.dsn(), autocommit=True) as connection:
             connection.execute("create extension if not exists pg_stat_statements")
             seen.planted["a literal of a query"] = "plant-literal-9f1"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from contracts.batch import Batch
+from contracts.batch import Batch, Config, ConfigState
 from contracts.metrics import METRICS
 from contracts.names import target_id
 from functions.ingest.bucket import DirectoryBucket
@@ -230,6 +230,16 @@ def test_an_older_batch_that_comes_late_does_not_turn_the_agent_back(
         _deliver(_put(bucket, batch(seq, sent_at=sent_at, stream_id=STREAM)))
     last = _one(connection, "select (extract(epoch from last_seen_at) * 1000000)::bigint from store.agent")
     assert last == now
+
+
+def test_a_batch_that_only_tells_of_its_configuration_is_stored(
+    bucket: DirectoryBucket, connection: Connection
+) -> None:
+    refused = Config(version=3, etag='"4-x"', state=ConfigState.REJECTED, reason="preset: there is no such one")
+    of = batch(frames=(), runs=()).model_copy(update={"config": refused})
+    assert _deliver(_put(bucket, of)) == []
+    row = _one(connection, "select config_version, config_etag, config_state, config_reason from store.agent")
+    assert row == (3, '"4-x"', "rejected", "preset: there is no such one")
 
 
 def test_a_run_without_a_frame_is_stored(bucket: DirectoryBucket, connection: Connection) -> None:
