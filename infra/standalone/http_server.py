@@ -14,6 +14,9 @@ from infra.standalone.connections import Listener, fitting
 from infra.standalone.limits import Limits, Places
 from infra.standalone.protocol import MAX_HEAD_BYTES, Protocol
 
+#: An agent between two batches does not read that its connection is closed; the server does not wait for it to end.
+_CLOSE_SECONDS = 1.0
+
 
 class HttpServer(uvicorn.Server):
     """Serves an application on one socket, until `should_exit`."""
@@ -48,6 +51,7 @@ class HttpServer(uvicorn.Server):
             ssl=self._tls,
             backlog=self.config.backlog,
             ssl_handshake_timeout=self._limits.head_seconds if self._tls else None,
+            ssl_shutdown_timeout=_CLOSE_SECONDS if self._tls else None,
         )
         self.servers = [server]
         self.started = True

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
@@ -38,18 +37,18 @@ class Seen:
             for name, secret in self.planted.items()
             if secret in text
         ]
-        shown = {place: text for place, text in self.texts.items() if not place.startswith("store:")}
-        return found + [
+        found += [
             f"{name} in {place}"
-            for place, text in shown.items()
+            for place, text in self.texts.items()
             for name, shape in SHAPES.items()
             if shape.search(text)
         ]
+        return found
 
 
 @contextmanager
-def watching_command_lines(seen: Seen, folder: Path) -> Iterator[None]:
-    """Look again and again at the command lines and environments' sizes of all processes that name the folder."""
+def watching_command_lines(seen: Seen) -> Iterator[None]:
+    """Look again and again at the command lines of all processes."""
     ended = threading.Event()
 
     def look() -> None:

@@ -55,7 +55,7 @@ class Story:
         return private(self.folder / f"{name}.password", secret)
 
     def enrolment_token(self, *more: str) -> Path:
-        token = self.say("enrolment", "create", "--server", self.served.url, *more, told=False).strip()
+        token = self.say("enrolment", "create", *more, told=False).strip()
         self.seen.planted[f"enrolment token {len(self.seen.planted)}"] = token
         return private(self.folder / f"enrolment-{len(self.seen.planted)}", token)
 
