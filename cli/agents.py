@@ -1,4 +1,4 @@
-"""`pganalytics agents`: the list of agents, and what one is covered for."""
+"""`pganalytics agents`: the list of agents, what one is covered for, and its end."""
 
 from __future__ import annotations
 
@@ -78,6 +78,24 @@ def coverage(
         console.print(Text(f"{target['name']}: {target['covered_share']:.2%} covered", style="bold"))
         if target["uncovered"]:
             console.print(_table(target["uncovered"]))
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
+    server: Server = None,
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
+) -> None:
+    """Give an agent no token any more, as when its host was stolen. A token that it has ends within 15 minutes.
+
+    `pganalytics enrolment create --agent ID` makes a token that lets it in again, with a new key.
+    """
+    query = {"reason": reason} if reason else None
+    with asking():
+        connect(server, token_file, ca).change("DELETE", f"/v1/agents/{quote(id, safe='')}", query=query)
+    typer.echo(f"revoked {id}", err=True)
 
 
 def _table(uncovered: list[dict[str, Any]]) -> Table:

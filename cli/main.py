@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from cli import agents, audit, client, keys, login, maintain, migrate, replay, serve, tokens, users, version
+from cli import (
+    agents,
+    audit,
+    authority,
+    client,
+    enrolment,
+    keys,
+    login,
+    maintain,
+    migrate,
+    replay,
+    serve,
+    tokens,
+    users,
+    version,
+)
 from cli.demo.command import demo
 
 app = typer.Typer(
@@ -21,6 +36,8 @@ app.command("migrate")(migrate.migrate)
 app.command("replay")(replay.replay)
 app.command("maintain")(maintain.maintain)
 app.add_typer(keys.app, name="keys")
+app.add_typer(authority.app, name="authority")
+app.add_typer(enrolment.app, name="enrolment")
 app.add_typer(tokens.app, name="token")
 app.command("login")(login.login)
 app.command("logout")(login.logout)

@@ -9,10 +9,10 @@ from uuid import UUID
 from pydantic import AfterValidator, StringConstraints
 
 #: Lower case letters, digits, `-`, `_`, `.`: safe in an object key, a path, a URL and a file name.
-_NAME = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 
-AgentId = Annotated[str, StringConstraints(pattern=_NAME)]
-TargetName = Annotated[str, StringConstraints(pattern=_NAME)]
+AgentId = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+TargetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 def _canonical(value: UUID) -> UUID:

@@ -127,7 +127,10 @@ class HttpApi(APIGatewayHttpResolver):
 
 def caller(api: BaseRouter) -> AgentClaims | OperatorClaims:
     """Whom the authorizer let in, from what it put into the event."""
-    return CLAIMS.validate_python(api.current_event["requestContext"]["authorizer"]["lambda"])
+    context = api.current_event["requestContext"]["authorizer"]["lambda"]
+    # Of an authorizer that answers with a policy, the gateway hands on strings alone.
+    numbers = {name: int(context[name]) for name in ("exp", "nbf", "iat") if isinstance(context.get(name), str)}
+    return CLAIMS.validate_python({**context, **numbers})
 
 
 def calling_agent(api: BaseRouter) -> str:
@@ -160,15 +163,15 @@ def source_address(api: BaseRouter) -> str:
 
 
 def answers(
-    model: type[BaseModel], *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
+    model: type[BaseModel] | None, *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
 ) -> dict[int, OpenAPIResponse]:
-    """What a route can answer, for its part of the OpenAPI document: the model, or problem details."""
-    declared: dict[int, OpenAPIResponse] = {
-        int(status): {
+    """What a route can answer, for its part of the OpenAPI document: the model, or nothing, or problem details."""
+    declared: dict[int, OpenAPIResponse] = {int(status): {"description": status.phrase}}
+    if model is not None:
+        declared[int(status)] = {
             "description": (model.__doc__ or status.phrase).strip(),
             "content": {content_types.APPLICATION_JSON: {"model": model}},
         }
-    }
     for each in problems:
         declared[int(each)] = {"description": each.phrase, "content": {PROBLEM: {"model": Problem}}}
     return declared

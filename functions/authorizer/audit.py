@@ -12,6 +12,9 @@ from functions.store import Connection
 #: No text that a caller chose takes more room.
 MAX_CHARACTERS = 300
 
+#: Refusals of one kind of actor in a minute: strangers must not fill the store. The function's log has all of them.
+MAX_REFUSED_A_MINUTE = 300
+
 Actor = Literal["agent", "operator", "command", "nobody"]
 Outcome = Literal["done", "refused"]
 
@@ -31,6 +34,8 @@ def record(
 
     Whatever a stranger sent as a name can be written. No secret belongs into any of it.
     """
+    if outcome == "refused" and _refused_in_a_minute(connection, actor_kind) >= MAX_REFUSED_A_MINUTE:
+        return
     connection.execute(
         """
         insert into identity.audit (actor_kind, actor, address, action, subject, outcome, detail)
@@ -38,6 +43,17 @@ def record(
         """,
         (actor_kind, _text(actor), _text(address), action, _text(subject), outcome, Jsonb(_storable(detail or {}))),
     )
+
+
+def _refused_in_a_minute(connection: Connection, actor_kind: str) -> int:
+    row = connection.execute(
+        """
+        select count(*) from identity.audit
+        where at > clock_timestamp() - interval '1 minute' and outcome = 'refused' and actor_kind = %s
+        """,
+        (actor_kind,),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _storable(detail: Mapping[str, object]) -> dict[str, object]:

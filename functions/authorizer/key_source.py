@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import model_validator
 
 from functions.authorizer.keys import Keys, load
-from functions.authorizer.secret_keys import SecretKeys
+from functions.authorizer.secret_keys import AGAIN_SECONDS, SecretKeys
 from functions.environment import Environment, variable
 
 
@@ -18,6 +18,7 @@ class KeysEnvironment(Environment):
 
     keys_file: Path | None = None
     keys_secret: str | None = None
+    bind_tokens: bool = False
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -25,15 +26,15 @@ class KeysEnvironment(Environment):
             raise ValueError(f"set one of {variable('keys_file')} and {variable('keys_secret')}")
         return self
 
-    def keys(self, now: float) -> Keys:
-        """The keys, as they stand at `now`, in seconds since 1970.
+    def keys(self, now: float, patience: float = AGAIN_SECONDS) -> Keys:
+        """The keys at `now`, in seconds since 1970: those of the file, or of the secret as of `patience` seconds ago.
 
         Raises:
             KeysError: they cannot be used.
         """
         if self.keys_file is not None:
             return load(self.keys_file)
-        return secret_keys(self.keys_secret or "").load(now)
+        return secret_keys(self.keys_secret or "").load(now, patience)
 
 
 @functools.cache

@@ -7,13 +7,15 @@ import binascii
 import functools
 import json
 import secrets
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+
+from functions.authorizer import private_file
+from functions.authorizer.private_file import CredentialsError
 
 ALGORITHM = "HS256"
 
@@ -23,21 +25,25 @@ KEY_BYTES = 32
 _MEND = "write it as `pganalytics keys` does, or restore it"
 
 
-class KeysError(Exception):
+class KeysError(CredentialsError):
     """The keys cannot be used; the message names the file or secret and what to mend, and shows no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One symmetric key and the name that tokens call it by."""
+    """One symmetric key, the name that tokens call it by, and the second since 1970 at which it was made, if known."""
 
     kid: str
     secret: bytes = field(repr=False)
+    iat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys of one file: the first signs, all verify, so that they can be rotated with an overlap."""
+    """The keys of one file: the first signs, all verify, so that they can be rotated with an overlap.
+
+    The next to sign stands among them as long as the first signs: it is known everywhere before its first token.
+    """
 
     all: tuple[SigningKey, ...]
 
@@ -56,6 +62,7 @@ class _Jwk(BaseModel):
     kid: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     k: SecretStr
     alg: Literal["HS256"]
+    iat: Annotated[int, Field(strict=True, ge=0, le=253_402_300_799)] | None = None
 
 
 class _JwkSet(BaseModel):
@@ -64,16 +71,19 @@ class _JwkSet(BaseModel):
     keys: Annotated[tuple[_Jwk, ...], Field(min_length=1, max_length=16)]
 
 
-def generate() -> SigningKey:
+def generate(iat: int | None = None) -> SigningKey:
     """A new key under a new name."""
-    return SigningKey(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES))
+    return SigningKey(secrets.token_hex(8), secrets.token_bytes(KEY_BYTES), iat)
 
 
 def dump(keys: Sequence[SigningKey]) -> str:
     """The keys as the text of a file; it is secret."""
-    return json.dumps(
-        {"keys": [{"kty": "oct", "kid": key.kid, "k": _encode(key.secret), "alg": ALGORITHM} for key in keys]}, indent=2
-    )
+    return json.dumps({"keys": [_jwk(key) for key in keys]}, indent=2)
+
+
+def _jwk(key: SigningKey) -> dict[str, object]:
+    made = {} if key.iat is None else {"iat": key.iat}
+    return {"kty": "oct", "kid": key.kid, "k": _encode(key.secret), "alg": ALGORITHM, **made}
 
 
 def load(path: Path) -> Keys:
@@ -82,17 +92,11 @@ def load(path: Path) -> Keys:
     Raises:
         KeysError: there is no such file, others can read it, or it is not a JWK Set of long enough keys.
     """
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise KeysError(f"{path}: {error.strerror}; {_MEND}") from error
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise KeysError(f"{path}: others than its owner can read or write it; chmod 600 it, and replace its keys")
-    return _read(path, found.st_mtime_ns, found.st_size)
+    return _read(path, private_file.stamp(path, KeysError, _MEND))
 
 
 @functools.lru_cache(maxsize=4)
-def _read(path: Path, _changed_ns: int, _size: int) -> Keys:
+def _read(path: Path, _stamp: tuple[int, int, int]) -> Keys:
     try:
         return parse(path.read_bytes(), str(path))
     except OSError as error:
@@ -127,7 +131,7 @@ def _key(source: str, declared: _Jwk) -> SigningKey:
         raise KeysError(
             f"{source}: key {declared.kid} has {len(secret)} bytes, at least {KEY_BYTES} are needed; replace it"
         )
-    return SigningKey(declared.kid, secret)
+    return SigningKey(declared.kid, secret, declared.iat)
 
 
 def _encode(secret: bytes) -> str:

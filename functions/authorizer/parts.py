@@ -1,4 +1,4 @@
-"""What the door's routes work with: its settings, the store, the keys."""
+"""What the door's routes work with: its settings, the store, the keys, the authority."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Self
 
 from pydantic import SecretStr, model_validator
 
+from functions.authorizer.authority import Authority, AuthorityError, load, parse
 from functions.authorizer.key_source import KeysEnvironment
 from functions.authorizer.keys import Keys
+from functions.authorizer.secret_keys import SecretValue
 from functions.environment import read, variable
 from functions.store import Store
 
 
 class DoorEnvironment(KeysEnvironment):
-    """Without an authority nobody can enrol; with `bind_tokens` an agent gets a token over mTLS only."""
+    """Without an authority nobody can enrol, or exchange an assertion for a token."""
 
     store_dsn: SecretStr
     authority_file: Path | None = None
     authority_secret: str | None = None
-    bind_tokens: bool = False
 
     @model_validator(mode="after")
     def _one_authority(self) -> Self:
@@ -47,3 +48,20 @@ def keys() -> Keys:
         KeysError: they cannot be used.
     """
     return environment().keys(time.time())
+
+
+def authority() -> Authority | None:
+    """Who signs agents' certificates; None: this server has nobody who does.
+
+    Raises:
+        AuthorityError: it cannot be used.
+    """
+    file, name = environment().authority_file, environment().authority_secret
+    if file is not None:
+        return load(file)
+    return None if name is None else _secret_authority(name).load(time.time())
+
+
+@functools.cache
+def _secret_authority(name: str) -> SecretValue[Authority]:
+    return SecretValue(name, parse, AuthorityError)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
@@ -25,10 +26,31 @@ class TokenRefusedError(Exception):
     """The token opens nothing; the reason is for the log, not for the caller."""
 
 
+class UnknownKeyError(TokenRefusedError):
+    """No key of its `kid` is known: it may be newer than what was read of the keys."""
+
+
 def issue(claims: AgentClaims | OperatorClaims, keys: Keys) -> str:
     """A token that says these claims, signed with the first key."""
     signing = keys.signing
-    return jwt.encode(claims.model_dump(mode="json"), signing.secret, ALGORITHM, {"kid": signing.kid})
+    said = claims.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return jwt.encode(said, signing.secret, ALGORITHM, {"kid": signing.kid})
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """The token that a request came with.
+
+    Raises:
+        TokenRefusedError: there is none, or more than one.
+    """
+    # API Gateway writes header names in lower case, and joins what came twice with a comma: that is no token.
+    found = [value for name, value in headers.items() if name.lower() == "authorization"]
+    if len(found) != 1:
+        raise TokenRefusedError(f"{len(found)} Authorization headers")
+    scheme, _, token = found[0].partition(" ")
+    if scheme.lower() != "bearer":
+        raise TokenRefusedError("Authorization: not Bearer")
+    return token.strip(" ")
 
 
 def verify(token: str, keys: Keys, now: float) -> AgentClaims | OperatorClaims:
@@ -37,17 +59,13 @@ def verify(token: str, keys: Keys, now: float) -> AgentClaims | OperatorClaims:
     Raises:
         TokenRefusedError: anything is not exactly as `issue` writes it.
     """
-    if len(token) > MAX_BYTES:
-        raise TokenRefusedError(f"more than {MAX_BYTES} bytes")
-    if not _COMPACT.fullmatch(token):
-        raise TokenRefusedError("not three parts of base64url")
-    secret = _secret(_object(_decode(token.partition(".")[0]), "header"), keys)
+    secret = _secret(header(token, ALGORITHM), keys)
     try:
-        payload = jwt.PyJWS().decode(token, secret, algorithms=[ALGORITHM])
+        said = jwt.PyJWS().decode(token, secret, algorithms=[ALGORITHM])
     except jwt.InvalidTokenError as error:
         raise TokenRefusedError(f"signature: {type(error).__name__}") from error
     try:
-        claims = CLAIMS.validate_python(_object(payload, "claims"))
+        claims = CLAIMS.validate_python(json_object(said, "claims"))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise TokenRefusedError(f"claims: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -58,18 +76,41 @@ def verify(token: str, keys: Keys, now: float) -> AgentClaims | OperatorClaims:
     return claims
 
 
-def _secret(header: dict[str, Any], keys: Keys) -> bytes:
+def header(token: str, algorithm: str) -> dict[str, Any]:
+    """The header of a token of this algorithm; it says `alg`, `kid` and `typ`, and nothing else.
+
+    Raises:
+        TokenRefusedError: it says anything else, or it is no token in three parts.
+    """
+    if len(token) > MAX_BYTES:
+        raise TokenRefusedError(f"more than {MAX_BYTES} bytes")
+    if not _COMPACT.fullmatch(token):
+        raise TokenRefusedError("not three parts of base64url")
+    found = json_object(_decode(token.split(".")[0]), "header")
     # What the header may say is listed: `jku`, `jwk`, `x5u` and `crit` are how tokens bring keys of their own.
-    if unknown := header.keys() - _HEADER:
+    if unknown := found.keys() - _HEADER:
         raise TokenRefusedError(f"header: unexpected {', '.join(sorted(unknown))}"[:200])
-    if header.get("alg") != ALGORITHM:
-        raise TokenRefusedError(f"header: alg is not {ALGORITHM}")
-    if header.get("typ", "JWT") != "JWT":
+    if found.get("alg") != algorithm:
+        raise TokenRefusedError(f"header: alg is not {algorithm}")
+    if found.get("typ", "JWT") != "JWT":
         raise TokenRefusedError("header: typ is not JWT")
+    return found
+
+
+def payload(token: str) -> bytes:
+    """What a token of three parts says, before anybody has looked at its signature.
+
+    Raises:
+        TokenRefusedError: it is not base64url.
+    """
+    return _decode(token.split(".")[1])
+
+
+def _secret(header: dict[str, Any], keys: Keys) -> bytes:
     kid = header.get("kid")
     key = keys.find(kid) if isinstance(kid, str) else None
     if key is None:
-        raise TokenRefusedError("header: no key of that kid")
+        raise UnknownKeyError("header: no key of that kid")
     return key.secret
 
 
@@ -77,10 +118,15 @@ def _decode(part: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except binascii.Error as error:
-        raise TokenRefusedError("header: not base64url") from error
+        raise TokenRefusedError("not base64url") from error
 
 
-def _object(data: bytes, place: str) -> dict[str, Any]:
+def json_object(data: bytes, place: str) -> dict[str, Any]:
+    """A part of a token as JSON.
+
+    Raises:
+        TokenRefusedError: it is no object, or one in which a key stands twice.
+    """
     try:
         found = json.loads(data, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:

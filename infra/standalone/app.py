@@ -215,6 +215,10 @@ def _check_head(asked: HttpRequest) -> None:
             f"the request's line and headers are more than {MAX_HEAD_BYTES} bytes",
         )
 
+    if {"content-length", "transfer-encoding"} <= {name for name, _ in asked.headers}:
+        # A proxy in front might see another end of the body, and so another next request (RFC 9112, section 6.3).
+        raise _RefusedError(HTTPStatus.BAD_REQUEST, "Content-Length and Transfer-Encoding together", Connection="close")
+
 
 def _name(caller: Mapping[str, Any] | None) -> tuple[Any, ...]:
     """Whose requests are counted together."""

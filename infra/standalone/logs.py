@@ -32,6 +32,7 @@ def configure() -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(True)  # noqa: FBT003 - the library's signature
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are of what strangers send
     for ours in ("infra", "pganalytics"):
         logging.getLogger(ours).setLevel(logging.INFO)
     # The functions log through Powertools, which has a handler of its own, for Lambda's standard output.

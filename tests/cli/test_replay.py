@@ -111,6 +111,7 @@ def test_another_database_may_stand_in_the_stores_place(
     put(bucket, batch())
     other, third = new_store(server), tmp_path / "third"
     third.write_text(new_store(server) + "\n")
+    third.chmod(0o600)
     assert run(bucket, "--into", other, store=store).exit_code == 0
     assert run(bucket, "--into-file", third, store=store).exit_code == 0
     assert [loaded(dsn) for dsn in (store, other, third.read_text())] == [0, 1, 1]

@@ -17,6 +17,7 @@ from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
 from functions.query import handler as query
 from functions.store import Connection, Store
+from tests.functions.identities import make_files
 
 
 @pytest.fixture
@@ -47,6 +48,14 @@ def deployed(monkeypatch: pytest.MonkeyPatch, store_dsn: str, bucket_folder: Pat
     monkeypatch.setenv("PGANALYTICS_BUCKET_URL", f"file://{bucket_folder}")
 
 
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch, deployed: None, tmp_path: Path) -> None:
+    """What the door of identity and the authorizer need besides: new keys, and a new authority."""
+    keys, authority = make_files(tmp_path)
+    monkeypatch.setenv("PGANALYTICS_KEYS_FILE", str(keys))
+    monkeypatch.setenv("PGANALYTICS_AUTHORITY_FILE", str(authority))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_cached() -> Iterator[None]:
     yield
@@ -56,7 +65,13 @@ def _nothing_cached() -> Iterator[None]:
         if _caches(opened).cache_info().currsize:
             opened().close()
     caches = [door._bucket, loader._bucket, loader._environment, maintenance._environment, authorizer._environment]
-    caches += [key_source.secret_keys, parts.environment, reconcile._environment, reconcile._bucket]
+    caches += [
+        key_source.secret_keys,
+        parts.environment,
+        parts._secret_authority,
+        reconcile._environment,
+        reconcile._bucket,
+    ]
     for cached in (*stores, *caches):
         _caches(cached).cache_clear()
 
