@@ -35,7 +35,7 @@ RoleName = Literal["viewer", "operator", "admin"]
 #: A label of an agent, such as `environment=production`: groups of the configuration select by them.
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?$")]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
-Labels = Annotated[dict[LabelName, LabelValue], Field(max_length=32)]
+Labels = Annotated[dict[LabelName, LabelValue], Field(max_length=32, json_schema_extra={"additionalProperties": False})]
 
 #: Long enough that guessing is hopeless; its upper end is where hashing would cost the server.
 MIN_PASSWORD, MAX_PASSWORD = 12, 256
@@ -154,6 +154,8 @@ class UserAsked(_Asked):
 
 class UserChanged(_Asked):
     """What changes of an operator: every session of theirs ends when they are disabled or their role changes."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     role: RoleName | None = None
     disabled: Annotated[bool, Field(strict=True)] | None = None

@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter, ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
@@ -55,6 +56,26 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
 
+class _JsonBody(OpenAPIRequestValidationMiddleware):
+    """Takes JSON and nothing else as a body.
+
+    Powertools also reads forms; and for what is no UTF-8, or nests too deep, or has a number of 4,300 digits, it
+    blames itself.
+    """
+
+    def _get_body(self, app: HttpApi) -> object:  # type: ignore[override]
+        event = app.current_event
+        media_type = event.headers.get("content-type", "").split(";")[0].strip().lower()
+        if media_type not in {"", content_types.APPLICATION_JSON}:
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: a body is {content_types.APPLICATION_JSON}"
+            )
+        try:
+            return event.json_body
+        except (ValueError, RecursionError):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "body: not JSON in UTF-8") from None
+
+
 class HttpApi(APIGatewayHttpResolver):
     """Powertools' resolver, safe to call from several threads.
 
@@ -69,6 +90,7 @@ class HttpApi(APIGatewayHttpResolver):
         super().__init__(
             enable_validation=True, debug=False, response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR
         )
+        self._request_validation_middleware = _JsonBody()  # type: ignore[no-untyped-call]
         self.exception_handler(ProblemError)(_answer_problem)
         self.exception_handler(StoreUnavailableError)(_answer_unavailable)
         self.exception_handler(RequestValidationError)(_answer_invalid)

@@ -10,16 +10,29 @@ import sys
 from http import HTTPStatus
 from typing import Any
 
+from aws_lambda_powertools.event_handler import content_types
+
 from contracts.routes import ROUTES, Route
 from contracts.version import __version__
+from functions.authorizer.door import api as identity
 from functions.config.handler import api as config
 from functions.http import PROBLEM, HttpApi, Problem
 from functions.ingest.door import api as door
 from functions.query.handler import api as query
 
-PARTS: tuple[HttpApi, ...] = (door, config, query)
+PARTS: tuple[HttpApi, ...] = (door, config, query, identity)
 
 _SCHEME = "token"
+
+#: What the gateway says itself of a token or of the rate, as API Gateway does: it is about no request's content.
+_MESSAGE = "Message"
+_MESSAGE_SCHEMA = {
+    "description": "What the gateway answers in the place of a function.",
+    "properties": {"message": {"title": "Message", "type": "string"}},
+    "required": ["message"],
+    "title": _MESSAGE,
+    "type": "object",
+}
 
 #: What Powertools answers to what is not valid; we answer problem details.
 _POWERTOOLS = {"HTTPValidationError", "ValidationError", "ResponseValidationError"}
@@ -28,7 +41,7 @@ _POWERTOOLS = {"HTTPValidationError", "ValidationError", "ResponseValidationErro
 def document() -> dict[str, Any]:
     """The document: every route with everything it can answer, and who may call it."""
     paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {Problem.__name__: Problem.model_json_schema()}
+    schemas: dict[str, Any] = {Problem.__name__: Problem.model_json_schema(), _MESSAGE: _MESSAGE_SCHEMA}
     for part in PARTS:
         found = json.loads(part.get_openapi_json_schema(title="pgAnalytics", version=__version__))
         for path, operations in found["paths"].items():
@@ -67,20 +80,27 @@ def _complete(operation: dict[str, Any], route: Route) -> None:
         del answers[status]
     for parameter in operation.get("parameters", []):
         parameter["schema"] = _without_null(parameter["schema"])
-    statuses = [HTTPStatus.INTERNAL_SERVER_ERROR]
+    statuses = [
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ]
+    of_the_gateway = [HTTPStatus.TOO_MANY_REQUESTS]
+    if "requestBody" in operation:
+        statuses += [HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE]
     if route.audience is not None:
-        statuses += [HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
+        of_the_gateway += [HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
         operation["security"] = [{_SCHEME: []}]
         operation["x-audience"] = str(route.audience)
         if route.role is not None:
             operation["x-role"] = route.role.name.lower()
     else:
         operation["security"] = []
-    for status in statuses:
-        answers[str(int(status))] = {
-            "description": status.phrase,
-            "content": {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
-        }
+    for status in (*statuses, *of_the_gateway):
+        content = {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+        if status in of_the_gateway:
+            content[content_types.APPLICATION_JSON] = {"schema": {"$ref": f"#/components/schemas/{_MESSAGE}"}}
+        answers.setdefault(str(int(status)), {"description": status.phrase})["content"] = content
     operation["responses"] = dict(sorted(answers.items()))
 
 

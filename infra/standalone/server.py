@@ -17,9 +17,12 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 import uvicorn
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from functions.authorizer import door as identity
 from functions.authorizer import handler as authorizer
+from functions.authorizer.authority import AuthorityError
+from functions.authorizer.authority import load as load_authority
 from functions.authorizer.handler import AuthorizerEnvironment
 from functions.authorizer.keys import KeysError, load
 from functions.authorizer.parts import DoorEnvironment
@@ -61,6 +64,8 @@ def run(settings: Settings) -> None:
     tls = None
     if settings.tls_cert and settings.tls_key:
         tls = tls_context(settings.tls_cert, settings.tls_key, settings.client_ca)
+    if settings.authority_file:
+        _check_authority(settings.authority_file, tls)
     with _queue(settings) as queue, listen(settings.host, settings.port) as listening:
         if settings.migrate:
             _migrate(settings)
@@ -93,6 +98,24 @@ def _check_keys(file: Path) -> None:
             mend = f"make one: pganalytics keys create --keys-file {file}"
             raise StartError(f"the keys file {file} is missing; {mend}") from error
         raise StartError(f"the keys file {error}") from error
+
+
+def _check_authority(file: Path, tls: ssl.SSLContext | None) -> None:
+    try:
+        authority = load_authority(file)
+    except AuthorityError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            mend = f"make one: pganalytics authority create --authority-file {file}"
+            raise StartError(f"the authority file {file} is missing; {mend}") from error
+        raise StartError(f"the authority file {error}") from error
+    if tls is None or tls.verify_mode is ssl.CERT_NONE:
+        return
+    trusted = tls.get_ca_certs(binary_form=True)
+    if any(each.public_bytes(Encoding.DER) not in trusted for each in authority.certificates):
+        raise StartError(
+            f"client_ca: it lacks a certificate of the authority in {file}, so agents that enrol could not connect; "
+            "write it anew from what `pganalytics authority show` prints"
+        )
 
 
 def _check_ready_file(file: Path) -> None:

@@ -91,6 +91,7 @@ class Settings(BaseModel):
             "keys_file": str(self.keys_file),
             "authority_file": None if self.authority_file is None else str(self.authority_file),
             "bind_tokens": "false" if self.client_ca is None else "true",
+            "authorizer_answer": "simple",
         }
         for name, value in values.items():
             for each in sources(name):

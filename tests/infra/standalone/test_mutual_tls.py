@@ -37,7 +37,7 @@ def server(authority: Authority, fleet: FleetCa) -> Iterator[Listening]:
 
 
 def ask(server: Listening, context: ssl.SSLContext) -> Answer:
-    """One request; a server of TLS 1.3 tells of a certificate it refuses only after the client's end of the handshake."""
+    """One request; in TLS 1.3 a client hears only after its handshake that its certificate was refused."""
     with server.connect(context) as connection:
         assert isinstance(connection, ssl.SSLSocket)
         assert connection.version() == "TLSv1.3"
