@@ -1,4 +1,4 @@
-"""`pganalytics agents`: the list of agents, and what one is covered for."""
+"""`pganalytics agents`: the list of agents, what one is covered for, and its end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.api import Api
-from cli.client import AsJson, Ca, Column, Server, TokenFile, access_token, ago, asking, show
+from cli.client import AsJson, Ca, Column, Server, TokenFile, ago, asking, connect, show
 from cli.ending import fail
 from cli.instants import instant, utc
 
@@ -31,7 +30,7 @@ AGENTS = (
 @app.callback()
 def agents(
     context: typer.Context,
-    server: Annotated[str | None, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")] = None,
+    server: Server = None,
     token_file: TokenFile = None,
     ca: Ca = None,
     *,
@@ -43,15 +42,13 @@ def agents(
         if any(source is not None and source.name == "COMMANDLINE" for source in sources):
             fail(f"options come after the command: pganalytics agents {context.invoked_subcommand} ...")
         return
-    if server is None:
-        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
     show(server, token_file, ca, "/v1/agents", AGENTS, as_json=as_json)
 
 
 @app.command()
 def coverage(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
-    server: Server,
+    server: Server = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="From this instant; a day before --to.")
     ] = None,
@@ -72,7 +69,7 @@ def coverage(
     query |= {"from": instant("--from", from_).isoformat()} if from_ is not None else {}
     query |= {"to": instant("--to", to).isoformat()} if to is not None else {}
     with asking():
-        found = Api(server, access_token(token_file), ca).item(f"/v1/agents/{quote(id, safe='')}/coverage", query)
+        found = connect(server, token_file, ca).item(f"/v1/agents/{quote(id, safe='')}/coverage", query)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -81,6 +78,24 @@ def coverage(
         console.print(Text(f"{target['name']}: {target['covered_share']:.2%} covered", style="bold"))
         if target["uncovered"]:
             console.print(_table(target["uncovered"]))
+
+
+@app.command()
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the agent.")],
+    server: Server = None,
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "",
+    token_file: TokenFile = None,
+    ca: Ca = None,
+) -> None:
+    """Give an agent no token any more, as when its host was stolen. A token that it has ends within 15 minutes.
+
+    `pganalytics enrolment create --agent ID` makes a token that lets it in again, with a new key.
+    """
+    query = {"reason": reason} if reason else None
+    with asking():
+        connect(server, token_file, ca).change("DELETE", f"/v1/agents/{quote(id, safe='')}", query=query)
+    typer.echo(f"revoked {id}", err=True)
 
 
 def _table(uncovered: list[dict[str, Any]]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,10 @@ import urllib3
 from contracts.version import __version__
 
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+_READING = urllib3.Retry(2, redirect=0)
+# What may have been done is not asked for again, and nobody sits through the wait after failed logins in silence.
+_CHANGING = urllib3.Retry(2, read=0, redirect=0, status=0, respect_retry_after_header=False)
 
 
 class ApiError(Exception):
@@ -30,10 +34,14 @@ class ApiSettingsError(Exception):
 
 
 class Api:
-    """One server, called by one operator."""
+    """One server, called by one operator, or by somebody who has no token yet."""
 
-    def __init__(self, server: str, token: str, ca: Path | None) -> None:
+    def __init__(
+        self, server: str, token: str | None, ca: Path | None, renew: Callable[[str], str] | None = None
+    ) -> None:
         """Check how the server is to be called; nothing is sent yet.
+
+        `renew` gives the token after this one; it is asked once, where the gateway refuses this one.
 
         Raises:
             ApiSettingsError: not a URL, no TLS where the token would cross a network, or a bad file of CAs.
@@ -43,19 +51,14 @@ class Api:
             raise ApiSettingsError(f"--server {server}: a URL is expected, such as https://pganalytics.example.org")
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
             raise ApiSettingsError(f"--server {server}: the token would cross the network in clear; use https")
-        if not token.isascii() or not token.isprintable() or " " in token:
+        if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
             raise ApiSettingsError("the token is not one: it has characters that no token has")
         self._server = server.rstrip("/")
-        self._headers = {
-            "Authorization": f"Bearer {token}",
-            "Accept": "application/json",
-            "User-Agent": f"pganalytics/{__version__}",
-        }
-        self._pool = urllib3.PoolManager(
-            ssl_context=_tls(ca), timeout=urllib3.Timeout(connect=5, read=60), retries=urllib3.Retry(2, redirect=0)
-        )
+        self._token = token
+        self._renew = renew
+        self._pool = urllib3.PoolManager(ssl_context=_tls(ca), timeout=urllib3.Timeout(connect=5, read=60))
 
-    def items(self, path: str) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """The items of a list, page by page.
 
         Raises:
@@ -63,7 +66,7 @@ class Api:
         """
         cursor: str | None = None
         while True:
-            page = self.item(path, {"limit": "1000", **({"cursor": cursor} if cursor else {})})
+            page = self.item(path, {"limit": "1000", **(query or {}), **({"cursor": cursor} if cursor else {})})
             if not isinstance(page.get("items"), list):
                 raise self._strange(path)
             yield from page["items"]
@@ -97,11 +100,10 @@ class Api:
         self, method: str, path: str, body: Mapping[str, object] | None, query: Mapping[str, str] | None
     ) -> dict[str, Any]:
         url = self._server + path + (f"?{urlencode(query)}" if query else "")
-        try:
-            answer = self._pool.request(method, url, json=body, headers=self._headers)
-        except urllib3.exceptions.HTTPError as error:
-            cause = getattr(error, "reason", None) or error
-            raise ApiError(f"{self._server} cannot be reached: {_without_object(cause)}") from error
+        answer = self._request(method, url, body)
+        if self._renew is not None and self._token is not None and _token_refused(answer):
+            self._token = self._renew(self._token)
+            answer = self._request(method, url, body)
         if answer.status == HTTPStatus.NO_CONTENT:
             return {}
         try:
@@ -117,8 +119,26 @@ class Api:
             raise self._strange(path)
         return found
 
+    def _request(self, method: str, url: str, body: Mapping[str, object] | None) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": "application/json", "User-Agent": f"pganalytics/{__version__}"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            return self._pool.request(
+                method, url, json=body, headers=headers, retries=_READING if method == "GET" else _CHANGING
+            )
+        except urllib3.exceptions.HTTPError as error:
+            cause = getattr(error, "reason", None) or error
+            raise ApiError(f"{self._server} cannot be reached: {_without_object(cause)}") from error
+
     def _strange(self, path: str) -> ApiError:
         return ApiError(f"{self._server}{path} is not what pgAnalytics answers; is that its URL?")
+
+
+def _token_refused(answer: urllib3.BaseHTTPResponse) -> bool:
+    # Problem details are a function's refusal of what was asked; without them, the gateway refused the token.
+    refused = answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    return refused and not answer.headers.get("Content-Type", "").startswith("application/problem+json")
 
 
 def _tls(ca: Path | None) -> ssl.SSLContext:

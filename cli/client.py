@@ -18,16 +18,19 @@ from rich.text import Text
 
 from cli.api import Api, ApiError, ApiSettingsError
 from cli.ending import FAILED, fail
+from cli.session import Access, SessionFile
 
 VARIABLE = "PGANALYTICS_TOKEN"
 
-Server = Annotated[str, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server.")]
+Server = Annotated[
+    str | None, typer.Option(envvar="PGANALYTICS_SERVER", help="URL of the server; without it, that of the login.")
+]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
         "--token-file",
         envvar="PGANALYTICS_TOKEN_FILE",
-        help=f"File with an operator's access token. Without it, {VARIABLE} has it.",
+        help=f"File with an operator's access token. Without it {VARIABLE} has it, or the session of the login.",
     ),
 ]
 Ca = Annotated[
@@ -64,17 +67,28 @@ TARGETS = (
 )
 
 
-def targets(server: Server, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
+def targets(server: Server = None, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False) -> None:
     """List what the agents watch: servers of PostgreSQL and hosts."""
     show(server, token_file, ca, "/v1/targets", TARGETS, as_json=as_json)
 
 
 def show(
-    server: str, token_file: Path | None, ca: Path | None, path: str, columns: tuple[Column, ...], *, as_json: bool
+    server: str | None,
+    token_file: Path | None,
+    ca: Path | None,
+    path: str,
+    columns: tuple[Column, ...],
+    *,
+    as_json: bool,
 ) -> None:
     """Print the items of a list, or end the command with the reason."""
     with asking():
-        items = list(Api(server, access_token(token_file), ca).items(path))
+        items = list(connect(server, token_file, ca).items(path))
+    show_items(items, columns, as_json=as_json)
+
+
+def show_items(items: list[dict[str, Any]], columns: tuple[Column, ...], *, as_json: bool) -> None:
+    """Print the items, as a table or as JSON."""
     if as_json:
         typer.echo(json.dumps(items, indent=2))
         return
@@ -100,14 +114,39 @@ def _cell(column: Column, value: object) -> str:
     return "" if value is None else column.write(value)
 
 
-def access_token(file: Path | None) -> str:
+def connect(server: str | None, token_file: Path | None, ca: Path | None) -> Api:
+    """The server as this operator calls it: with the token that is given, or else in the session of the login.
+
+    Raises:
+        ApiError: the session has ended, or its server cannot be reached.
+        ApiSettingsError: the file of the session, or how the server is to be called, is wrong.
+    """
+    token = _given_token(token_file)
+    if token is not None:
+        if server is None:
+            fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
+        return Api(server, token, ca)
+    file = SessionFile.of_this_account()
+    session = file.read()
+    if session is None:
+        fail(
+            "nobody is logged in: pganalytics login --server URL --user NAME; "
+            f"or else an access token is needed: set {VARIABLE} or give --token-file"
+        )
+    if server is not None and server.rstrip("/") != session.server:
+        # Its tokens are for nobody else.
+        fail(f"--server {server}: the login is at {session.server}; log in there, or give an access token")
+    access = Access(file)
+    return Api(session.server, access.token(), ca or session.ca, access.renew)
+
+
+def _given_token(file: Path | None) -> str | None:
     if file is None:
-        text = os.environ.get(VARIABLE, "")
-    else:
-        try:
-            text = file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            fail(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a token'}")
-    if not text.strip():
-        fail(f"an access token is missing; set {VARIABLE} or give --token-file")
-    return text.strip()
+        return os.environ.get(VARIABLE, "").strip() or None
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"--token-file {file}: {getattr(error, 'strerror', None) or 'not a token'}")
+    if not text:
+        fail(f"--token-file {file}: is empty")
+    return text

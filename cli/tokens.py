@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from typing import Annotated, Literal
@@ -10,14 +9,14 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
+from cli.durations import seconds
 from cli.ending import fail
 from cli.keys import KeysFile
 from contracts.claims import CLAIMS, ISSUER, TOKEN_SECONDS, Audience
 
 app = typer.Typer(help="Make access tokens, on the server that has the keys.", no_args_is_help=True)
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MAX_TTL_SECONDS = 90 * 86400
+_MAX_TTL_DAYS = 90
 
 RoleName = Literal["viewer", "operator", "admin"]
 
@@ -50,7 +49,7 @@ def issue(
         "iss": ISSUER,
         "iat": now,
         "nbf": now,
-        "exp": now + _seconds(ttl),
+        "exp": now + seconds("--ttl", ttl, at_most_days=_MAX_TTL_DAYS),
         "jti": secrets.token_hex(16),
     }
     if agent is None:
@@ -64,11 +63,3 @@ def issue(
         fail(f"{given}: a name is 1 to 64 lower case letters, digits and . _ -; its ends are letters or digits")
     except KeysError as error:
         fail(f"--keys-file {error}")
-
-
-def _seconds(ttl: str) -> int:
-    match = re.fullmatch(r"([1-9]\d{0,7})([smhd])", ttl)
-    seconds = int(match[1]) * _UNITS[match[2]] if match else 0
-    if not 0 < seconds <= _MAX_TTL_SECONDS:
-        fail(f"--ttl {ttl}: a number and s, m, h or d, at most 90d")
-    return seconds

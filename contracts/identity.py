@@ -71,7 +71,7 @@ class TokenAsked(_Asked):
     """An assertion in exchange for an access token (RFC 7523, section 2.1), as JSON."""
 
     grant_type: Literal["urn:ietf:params:oauth:grant-type:jwt-bearer"]
-    assertion: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    assertion: Annotated[str, StringConstraints(min_length=1, max_length=4096), Field(repr=False)]
 
 
 class TokenGranted(_Answer):

@@ -117,7 +117,7 @@ def post_token(asked: TokenAsked) -> Response[TokenGranted]:
         refused = RefusedError(Why.TOKEN, str(error), agent_id=known)
         raise _refusal("agent.token", refused, known) from error
     granted = TokenGranted(access_token=issue(claims, signing), expires_in=claims.exp - claims.iat)
-    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, granted, {"Cache-Control": "no-store"})
+    return Response(HTTPStatus.OK, content_types.APPLICATION_JSON, granted)
 
 
 def _authority() -> Authority:
@@ -130,8 +130,7 @@ def _authority() -> Authority:
 
 
 def _certified(done: Certified) -> Response[Enrolled]:
-    headers = {"Cache-Control": "no-store"}
-    return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, done.enrolled, headers)
+    return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, done.enrolled)
 
 
 def _record_done(connection: Connection, action: str, done: Certified) -> None:

@@ -78,7 +78,7 @@ def post_enrolment(asked: EnrolmentAsked) -> Response[EnrolmentCreated]:
     with store().transaction() as connection:
         made = enrolments.create(connection, asked, by, datetime.now(UTC))
         _record(connection, by, "enrolment.create", made.id, uses=made.uses, agent_id=made.agent_id, labels=made.labels)
-    return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, made, {"Cache-Control": "no-store"})
+    return Response(HTTPStatus.CREATED, content_types.APPLICATION_JSON, made)
 
 
 @router.delete(

@@ -45,9 +45,6 @@ From = Annotated[Instant | None, Query(alias="from", description="From this inst
 Until = Annotated[Instant | None, Query(description="Before this instant.")]
 
 
-#: What these routes answer belongs into no cache (RFC 6749, section 5.1).
-_HEADERS = {"Cache-Control": "no-store"}
-
 #: What a login, or another that a password is examined for, can end with.
 _EXAMINED = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _CHANGED = (HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -77,8 +74,8 @@ def _actor() -> Actor:
     tags=["operators"],
     responses=answers(SessionGranted, HTTPStatus.UNAUTHORIZED, *_EXAMINED),
 )
-def post_login(asked: LoginAsked) -> Response[SessionGranted]:
-    return _granted(logins.login(store(), passwords(), keys(), asked, source_address(router), _now()))
+def post_login(asked: LoginAsked) -> SessionGranted:
+    return logins.login(store(), passwords(), keys(), asked, source_address(router), _now())
 
 
 @router.post(
@@ -88,14 +85,8 @@ def post_login(asked: LoginAsked) -> Response[SessionGranted]:
     tags=["operators"],
     responses=answers(SessionGranted, HTTPStatus.UNAUTHORIZED, *_CHANGED),
 )
-def post_refresh(asked: RefreshAsked) -> Response[SessionGranted]:
-    return _granted(sessions.refresh(store(), keys(), asked.refresh_token, source_address(router), _now()))
-
-
-def _granted(granted: SessionGranted) -> Response[SessionGranted]:
-    return Response(
-        status_code=HTTPStatus.OK, content_type=content_types.APPLICATION_JSON, headers=_HEADERS, body=granted
-    )
+def post_refresh(asked: RefreshAsked) -> SessionGranted:
+    return sessions.refresh(store(), keys(), asked.refresh_token, source_address(router), _now())
 
 
 @router.post(
@@ -185,7 +176,7 @@ def get_audit(
 
 
 def _answer_unproven(error: Exception) -> Response[str]:
-    return problem(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": "Bearer", **_HEADERS})
+    return problem(HTTPStatus.UNAUTHORIZED, str(error), {"WWW-Authenticate": "Bearer"})
 
 
 def _answer_slowed(error: logins.SlowedError) -> Response[str]:

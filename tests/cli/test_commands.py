@@ -6,10 +6,12 @@ import json
 import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from cryptography import x509
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
@@ -18,7 +20,7 @@ from cli.tokens import RoleName
 from contracts.claims import AgentClaims, OperatorClaims, Role
 from contracts.version import __version__
 from functions.authorizer.keys import load
-from functions.authorizer.tokens import verify
+from functions.authorizer.tokens import TokenRefusedError, verify
 from functions.maintenance.tasks import TASKS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.infra.standalone.serving import new_store
@@ -27,6 +29,7 @@ from tests.infra.standalone.serving import new_store
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_STATE_HOME", "/nonexistent")
     for name in ("PGANALYTICS_STORE_DSN", "PGANALYTICS_TOKEN", "PGANALYTICS_KEYS_FILE", "PGANALYTICS_SERVER"):
         monkeypatch.delenv(name, raising=False)
 
@@ -86,7 +89,81 @@ def test_keys_are_for_their_owner_only_and_never_overwritten(keys_file: Path) ->
     assert again.exit_code == 2
     assert "is there already" in again.stderr
     assert keys_file.read_bytes() == before
-    assert len(load(keys_file).all) == 1
+    assert len(load(keys_file).all) == 2
+
+
+def test_keys_are_rotated_and_tokens_stay_good(keys_file: Path) -> None:
+    made = run("token", "issue", "--agent", "db-1", "--keys-file", keys_file).stdout.strip()
+    before = load(keys_file)
+    soon = run("keys", "rotate", "--keys-file", keys_file)
+    assert (soon.exit_code, "was rotated within the last 20 minutes" in soon.stderr) == (2, True)
+    assert load(keys_file) == before
+    _age(keys_file)
+    done = run("keys", "rotate", "--keys-file", keys_file)
+    assert (done.exit_code, done.stdout) == (0, "")
+    after = load(keys_file)
+    assert f"{before.all[1].kid} signs, {after.all[1].kid} is next, 0 dropped" in done.stderr
+    assert stat.S_IMODE(keys_file.stat().st_mode) == 0o600
+    assert verify(made, after, time.time()).sub == "db-1"
+
+
+def test_a_key_in_the_wrong_hands_goes_at_once(keys_file: Path) -> None:
+    made = run("token", "issue", "--agent", "db-1", "--keys-file", keys_file).stdout.strip()
+    done = run("keys", "rotate", "--at-once", "--keys-file", keys_file)
+    assert (done.exit_code, "2 dropped" in done.stderr) == (0, True)
+    with pytest.raises(TokenRefusedError):
+        verify(made, load(keys_file), time.time())
+    assert not any(part in done.stderr for part in keys_file.read_text().split('"') if len(part) > 40)
+
+
+def _age(keys_file: Path) -> None:
+    """As if the keys had been made an hour ago."""
+    document = json.loads(keys_file.read_text())
+    for key in document["keys"]:
+        key["iat"] -= 3600
+    keys_file.write_text(json.dumps(document))
+
+
+def test_keys_that_cannot_be_rotated(tmp_path: Path) -> None:
+    missing = run("keys", "rotate", "--keys-file", tmp_path / "none")
+    assert (missing.exit_code, "none: No such file" in missing.stderr) == (2, True)
+    broken = tmp_path / "broken"
+    broken.write_text("{}")
+    broken.chmod(0o600)
+    for more in ((), ("--at-once",)):
+        result = run("keys", "rotate", "--keys-file", broken, *more)
+        assert (result.exit_code, "keys: Field required" in result.stderr) == (2, True)
+    assert broken.read_text() == "{}"
+
+
+def test_an_authority_is_made_once_and_shown_without_its_key(tmp_path: Path) -> None:
+    file = tmp_path / "authority.pem"
+    made = run("authority", "create", "--authority-file", file, "--name", "our fleet", "--days", "30")
+    assert (made.exit_code, made.stdout, stat.S_IMODE(file.stat().st_mode)) == (0, "", 0o600)
+    before = file.read_bytes()
+    again = run("authority", "create", "--authority-file", file)
+    assert (again.exit_code, "is there already" in again.stderr) == (2, True)
+    assert file.read_bytes() == before
+    shown = run("authority", "show", PGANALYTICS_AUTHORITY_FILE=str(file))
+    (certificate,) = x509.load_pem_x509_certificates(shown.stdout.encode())
+    assert (shown.stderr, "PRIVATE" in shown.stdout) == ("", False)
+    assert certificate.subject.rfc4514_string() == "CN=our fleet"
+    assert timedelta(days=29) < certificate.not_valid_after_utc - datetime.now(UTC) < timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("create", "--name", "x" * 65), "--name"),
+        (("create", "--name", "a\nb"), "--name"),
+        (("create", "--days", "0"), "--days"),
+        (("show",), "No such file"),
+    ],
+)
+def test_an_authority_that_cannot_be(tmp_path: Path, arguments: tuple[str, ...], names: str) -> None:
+    result = run("authority", *arguments, "--authority-file", tmp_path / "authority.pem")
+    assert (result.exit_code, result.stdout, names in result.stderr) == (2, "", True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_keys_in_a_folder_that_is_not_there(tmp_path: Path) -> None:

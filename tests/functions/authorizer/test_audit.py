@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.authorizer.audit import MAX_CHARACTERS, record
+from functions.authorizer.audit import MAX_CHARACTERS, MAX_REFUSED_A_MINUTE, Actor, record
 from functions.store import Connection, Store
 
 
@@ -51,3 +51,25 @@ def test_what_is_rolled_back_was_not_done(store: Store, connection: Connection) 
     with pytest.raises(ZeroDivisionError):
         fail()
     assert connection.execute("select count(*) from identity.audit").fetchone() == (0,)
+
+
+def _refuse(connection: Connection, actor_kind: Actor) -> None:
+    record(connection, actor_kind=actor_kind, actor=None, address="::1", action="login", outcome="refused")
+
+
+def _entries(connection: Connection) -> int:
+    row = connection.execute("select count(*) from identity.audit").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_strangers_do_not_fill_the_store(connection: Connection) -> None:
+    for _ in range(MAX_REFUSED_A_MINUTE + 5):
+        _refuse(connection, "nobody")
+    assert _entries(connection) == MAX_REFUSED_A_MINUTE
+    _refuse(connection, "operator")
+    record(connection, actor_kind="nobody", actor=None, address="::1", action="login")
+    assert _entries(connection) == MAX_REFUSED_A_MINUTE + 2
+    connection.execute("update identity.audit set at = at - interval '1 minute'")
+    _refuse(connection, "nobody")
+    assert _entries(connection) == MAX_REFUSED_A_MINUTE + 3

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
-from contracts.claims import CLAIMS, AgentClaims, Audience, OperatorClaims
+from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
 from contracts.routes import ROUTES
 from functions.authorizer.handler import handler, logger
 from functions.authorizer.keys import Keys, dump, generate, load
 from functions.authorizer.permit import permitted
 from functions.authorizer.tokens import issue
+from functions.http import HttpApi, caller
 from tests.functions.events import agent_claims, operator_claims, request
 
 DENIED = {"isAuthorized": False, "context": {}}
@@ -104,25 +106,71 @@ def test_the_log_has_the_reason_and_never_the_token(keys: Keys, monkeypatch: pyt
     assert not any(part in logged[0] for part in token.split("."))
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.key)
-def test_a_route_opens_to_its_audience_and_to_its_role_or_a_higher_one(route: Any) -> None:
-    path = route.path.replace("{id}", "7")
-    claims: list[AgentClaims | OperatorClaims] = [
-        agent_claims(),
-        *(operator_claims(role) for role in ("viewer", "operator", "admin")),
-    ]
-    expected = {
-        None: [True] * 4,
-        Audience.AGENT: [True, False, False, False],
-        Audience.OPERATOR: [False, *(role >= (route.role or 0) for role in (1, 2, 3))],
-    }[route.audience]
-    assert [permitted(route.method, path, each) for each in claims] == expected
-
-
 def test_no_other_method_opens_a_path() -> None:
-    known = {(route.method, route.path.replace("{id}", "7")) for route in ROUTES}
+    known = {(route.method, route.path.replace("{id}", "7").replace("{name}", "ann")) for route in ROUTES}
     methods = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
     for method, path in itertools.product(methods, {path for _, path in known}):
         if (method, path) not in known:
             assert not permitted(method, path, operator_claims("admin"))
             assert not permitted(method, path, agent_claims())
+
+
+@pytest.fixture
+def _policies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGANALYTICS_AUTHORIZER_ANSWER", "policy")
+
+
+ARN = "arn:aws:execute-api:eu-central-1:123456789012:abcdef/$default/GET/v1/config"
+NOBODY = {
+    "principalId": "nobody",
+    "policyDocument": {
+        "Version": "2012-10-17",
+        "Statement": [{"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": "*"}],
+    },
+    "context": {},
+}
+
+
+@pytest.mark.usefixtures("_policies")
+@pytest.mark.parametrize("claims", [agent_claims(), operator_claims()])
+def test_a_policy_allows_the_one_request(keys: Keys, claims: AgentClaims | OperatorClaims) -> None:
+    path = "/v1/config" if isinstance(claims, AgentClaims) else "/v1/targets"
+    event = request("GET", path, headers={"authorization": f"Bearer {issue(claims, keys)}"})
+    answer = handler(event | {"routeArn": ARN}, None)
+    assert answer["principalId"] == claims.sub
+    statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": ARN}
+    assert answer["policyDocument"] == {"Version": "2012-10-17", "Statement": [statement]}
+    assert all(isinstance(value, str) for value in answer["context"].values())
+    behind = request("GET", path)
+    behind["requestContext"]["authorizer"] = {"lambda": answer["context"]}
+    assert caller(_Api(behind)) == claims
+
+
+class _Api(HttpApi):
+    """A resolver in the middle of an event."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        super().__init__()
+        self._local.event = APIGatewayProxyEventV2(event)
+
+
+@pytest.mark.usefixtures("_policies")
+def test_a_policy_denies_what_is_denied(keys: Keys) -> None:
+    good = {"authorization": f"Bearer {issue(agent_claims(), keys)}"}
+    assert handler(request("GET", "/v1/targets", headers=good) | {"routeArn": ARN}, None) == NOBODY
+    assert handler(request("GET", "/v1/config") | {"routeArn": ARN}, None) == NOBODY
+    strange: list[Any] = [{}, {"routeArn": 1}, [], None]
+    for event in strange:
+        assert handler(event, None) == NOBODY
+
+
+@pytest.mark.usefixtures("_policies")
+@pytest.mark.parametrize("arn", [None, 1, "*", ARN + "/*", ARN + "?"])
+def test_a_policy_without_one_route_allows_nothing(keys: Keys, arn: Any) -> None:
+    event = request("GET", "/v1/config", headers={"authorization": f"Bearer {issue(agent_claims(), keys)}"})
+    assert handler(event | {"routeArn": arn}, None) == NOBODY
+
+
+def test_an_unknown_kind_of_answer_denies_everything(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGANALYTICS_AUTHORIZER_ANSWER", "always")
+    assert _ask(issue(agent_claims(), keys)) == DENIED

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from functions.authorizer import secret_keys
 from functions.authorizer.handler import handler
 from functions.authorizer.keys import Keys, KeysError, SigningKey, dump, generate
-from functions.authorizer.secret_keys import AGAIN_SECONDS, STAND_SECONDS, SecretKeys
+from functions.authorizer.secret_keys import AGAIN_SECONDS, STAND_SECONDS, UNKNOWN_SECONDS, SecretKeys
 from functions.authorizer.tokens import issue
+from functions.secret import read_secret
 from tests.functions.events import agent_claims, request
 
 NAME = "pganalytics/keys"
@@ -62,6 +65,47 @@ def test_rotated_keys_are_seen_after_five_minutes(first: SigningKey) -> None:
     _put(dump([second, first]))
     assert keys.load(START + AGAIN_SECONDS - 1).signing == first
     assert keys.load(START + AGAIN_SECONDS).signing == second
+
+
+def _readings(monkeypatch: pytest.MonkeyPatch, now: list[float]) -> list[str]:
+    """What is read of Secrets Manager from now on, by the clock in `now`."""
+    read: list[str] = []
+
+    def reading(name: str) -> str:
+        read.append(name)
+        return read_secret(name)
+
+    monkeypatch.setenv("PGANALYTICS_KEYS_SECRET", NAME)
+    monkeypatch.setattr(secret_keys, "read_secret", reading)
+    monkeypatch.setattr("functions.authorizer.handler.time.time", lambda: now[0])
+    return read
+
+
+def test_keys_that_were_replaced_at_once_are_seen_at_once(first: SigningKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [time.time()]
+    read = _readings(monkeypatch, now)
+    assert _authorized(first) is True
+    second = generate()
+    _put(dump([second]))
+    now[0] += UNKNOWN_SECONDS
+    assert _authorized(second) is True
+    assert _authorized(first) is False  # and the key in the wrong hands is no more
+    assert len(read) == 2
+
+
+def test_tokens_of_strangers_cause_a_reading_every_ten_seconds_at_most(
+    first: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    read = _readings(monkeypatch, now)
+    for _ in range(5):
+        assert _authorized(generate()) is False
+    assert len(read) == 1
+    now[0] += UNKNOWN_SECONDS
+    for _ in range(5):
+        assert _authorized(generate()) is False
+    assert _authorized(first) is True
+    assert len(read) == 2
 
 
 def test_the_last_keys_stand_an_hour_while_secrets_manager_does_not_answer(

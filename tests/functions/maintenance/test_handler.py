@@ -104,9 +104,42 @@ def test_what_went_to_quarantine_long_ago_is_forgotten(connection: Connection) -
         connection.execute(
             "insert into store.quarantine values (%s, null, 'bad', now() - %s)", (f"key-{days}", timedelta(days=days))
         )
-    assert _do("expire") == {"task": "expire", "removed": 2, "left": 2}
+    done = _do("expire")
+    assert (done["removed"], done["left"]) == (2, 2)
     found = connection.execute("select object_key from store.quarantine order by 1").fetchall()
     assert found == [("key-0",), ("key-89",)]
+
+
+_REMEMBERED = """
+    insert into identity.assertion values ('db-1', %(id)s, %(at)s);
+    insert into identity.failure (account, address, failures, last_at) values (%(id)s, '::1', 3, %(at)s);
+    insert into identity.session (id, operator, created_at, expires_at)
+        values (md5(%(id)s)::uuid, 'ann', %(at)s - interval '1 day', %(at)s);
+    insert into identity.refresh (token_sha256, session_id, issued_at, expires_at)
+        values (sha256(%(id)s::bytea), md5(%(id)s)::uuid, %(at)s - interval '1 day', %(at)s);
+"""
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_keeps_strangers_out_is_forgotten_when_nobody_asks_for_it_any_more(
+    connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    connection.execute(
+        "insert into identity.operator (name, role, password_hash, password_changed_at, created_at, created_by)"
+        " values ('ann', 'viewer', 'x', now(), now(), 'ann')"
+    )
+    cursor = psycopg.ClientCursor(connection)
+    for hours in (-1, 0, 23, 25, 29 * 24, 31 * 24):
+        at = datetime.now(UTC) - timedelta(hours=hours)
+        cursor.execute(_REMEMBERED, {"id": f"{hours} hours ago", "at": at})
+    done = _do("expire")
+    assert done == {"task": "expire", "removed": 0, "left": 0, "assertions": 3, "failures": 3, "sessions": 1}
+    for table, left in (("assertion", 3), ("failure", 3), ("session", 5), ("refresh", 5)):
+        counted = connection.execute(f"select count(*) from identity.{table}".encode()).fetchone()
+        assert counted == (left,), table
+    (line,) = caplog.records
+    assert (line.getMessage(), line.__dict__["assertions"], line.__dict__["sessions"]) == ("expire", 3, 1)
 
 
 @pytest.mark.usefixtures("deployed")

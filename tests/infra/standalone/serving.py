@@ -120,7 +120,8 @@ def _here(*arguments: str | Path) -> str:
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PGANALYTICS_")}
-    return {**kept, "COLUMNS": "200", **given}
+    # Nobody is logged in, whoever runs the tests.
+    return {**kept, "COLUMNS": "200", "XDG_STATE_HOME": "/nonexistent", **given}
 
 
 @dataclass
