@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from cli.main import app
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.infra.standalone.serving import ROOT, SECONDS, Serving, command, connected, new_store, serving
 
@@ -36,17 +38,24 @@ class Desk:
     folder: Path
 
     def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """A command in a process of its own."""
         return command(*arguments, **{"XDG_STATE_HOME": str(self.folder), **environment})
 
+    def here(self, *arguments: str | Path, **environment: str) -> Result:
+        """A command in this process, for a process of its own takes a second."""
+        told: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PGANALYTICS_")}
+        told |= {"COLUMNS": "200", "XDG_STATE_HOME": str(self.folder), **environment}
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], env=told)
+
     def done(self, *arguments: str | Path, **environment: str) -> str:
-        ended = self.run(*arguments, **environment)
-        assert (ended.returncode, ended.stderr) == (0, ""), ended
+        ended = self.here(*arguments, **environment)
+        assert (ended.exit_code, ended.stderr) == (0, ""), ended.output
         return ended.stdout
 
     def refused(self, *arguments: str | Path, code: int = 1, **environment: str) -> str:
         """What a command says that cannot do its work: one line."""
-        ended = self.run(*arguments, **environment)
-        assert (ended.returncode, ended.stdout) == (code, ""), ended
+        ended = self.here(*arguments, **environment)
+        assert (ended.exit_code, ended.stdout) == (code, ""), ended.output
         assert len(ended.stderr.splitlines()) == 1, ended.stderr
         return ended.stderr
 
@@ -137,6 +146,17 @@ def test_ones_own_password(desk: Desk) -> None:
     assert "the session has ended; log in again: pganalytics login --server" in desk.refused("agents")
     assert not desk.session_file.exists()
     assert "(viewer)" in desk.login("ann", ANOTHER)
+
+
+def test_too_many_failures_are_told_and_not_sat_through(desk: Desk) -> None:
+    desk.login()
+    wrong = desk.password_file(ANOTHER)
+    own = ("users", "password", "--old-password-file", wrong, "--password-file", wrong)
+    for _ in range(12):
+        told = desk.refused(*own)
+        if "429" in told:
+            break
+    assert "too many logins failed; try again in" in told
 
 
 def test_the_last_admin_stays(desk: Desk) -> None:
