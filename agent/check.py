@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from urllib3.exceptions import HTTPError
 
 from agent.collectors.catalogue import COLLECTORS
 from agent.collectors.collector import Query
+from agent.identity.files import IdentityError
+from agent.identity.whoami import Who, whoami
 from agent.lines import withheld
 from agent.logs.errors import LogUnreadableError
 from agent.logs.follow import matching
@@ -24,6 +27,7 @@ from agent.transports.choice import chosen
 from agent.transports.http import ServerClient
 from agent.transports.objects import Signed, Signer
 from agent.transports.outcome import Later, Upload
+from agent.transports.tokens import TokenError
 from contracts.batch import Status
 from contracts.document import DatabaseSettings
 from contracts.metrics import Scope
@@ -48,17 +52,68 @@ class Finding:
         return f"{'ERROR  ' if self.essential else 'WARNING'} {self.what}: {self.problem}; {self.mend}"
 
 
-def check(settings: Settings) -> list[Finding]:
-    """Everything that is missing; nothing is, if the list is empty."""
-    found = [*_state(settings.state_directory), *_way_out(settings)]
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Who this agent is, if that can be said, and everything that is missing; nothing is, if there are no findings."""
+
+    who: Who | None
+    findings: list[Finding]
+
+    @property
+    def good(self) -> bool:
+        return not any(finding.essential for finding in self.findings)
+
+    def as_json(self) -> str:
+        identity = self.who.identity if self.who else None
+        enrolled = None
+        if identity:
+            days_left = round(identity.days_left(datetime.now(UTC)), 2)
+            enrolled = {**identity.model_dump(mode="json", exclude={"audience"}), "days_left": days_left}
+        findings = [asdict(finding) for finding in self.findings]
+        return json.dumps({"ok": self.good, "enrolled": enrolled, "findings": findings})
+
+    def __str__(self) -> str:
+        lines = map(str, self.findings)
+        if self.who is None:
+            return "\n".join(lines)
+        if self.who.identity is None:
+            return "\n".join([f"{self.who.agent_id}, not enrolled", *lines])
+        identity = self.who.identity
+        until = f"{identity.not_after:%Y-%m-%d %H:%M} UTC, {identity.days_left(datetime.now(UTC)):.1f} days from now"
+        who = f"{identity.agent_id}, enrolled at {identity.server}, with a certificate until {until}"
+        return "\n".join([who, *lines])
+
+
+def check(settings: Settings) -> Checked:
+    """Look at everything."""
+    who, found = None, list(_state(settings.state_directory))
+    try:
+        who = whoami(settings)
+        found.extend(_certificate(who))
+        found.extend(_way_out(settings, who))
+    except IdentityError as error:
+        found.append(Finding("identity", error.problem, error.mend, essential=True))
     for target in settings.targets:
         found += [*_target(target), *_log(target)]
-    return found
+    return Checked(who, found)
 
 
-def as_json(findings: list[Finding]) -> str:
-    essential = any(finding.essential for finding in findings)
-    return json.dumps({"ok": not essential, "findings": [asdict(finding) for finding in findings]})
+def _certificate(who: Who) -> Iterator[Finding]:
+    if who.files is None or who.identity is None:
+        return
+    # cryptography: the agents that need none of it do without.
+    from agent.identity.renewal import overdue
+
+    left = who.identity.days_left(datetime.now(UTC))
+    if left <= 0:
+        yield Finding("identity", f"the certificate expired {-left:.1f} days ago", who.files.mend, essential=True)
+    elif overdue(who.files):
+        yield Finding(
+            "identity",
+            f"the certificate ends in {left:.1f} days and is not renewed",
+            "see that the agent runs, and its log",
+            essential=False,
+        )
 
 
 def _state(directory: Path) -> Iterator[Finding]:
@@ -73,19 +128,27 @@ def _state(directory: Path) -> Iterator[Finding]:
         )
 
 
-def _way_out(settings: Settings) -> Iterator[Finding]:
+def _way_out(settings: Settings, who: Who) -> Iterator[Finding]:
     if settings.server is None and settings.upload.transport != "s3":
-        yield Finding(
-            "server", "there is nowhere to send", "add [server] with url and token_file to agent.toml", essential=True
-        )
+        yield Finding("server", "there is nowhere to send", "add [server] with url to agent.toml", essential=True)
         return
-    found = list(_server(settings.server)) if settings.server else []
-    yield from found or _upload(settings)
+    server = None
+    if settings.server is not None:
+        try:
+            server = ServerClient(settings.server, who.files)
+        except SettingsError as error:
+            yield Finding("server.ca_file", str(error), "name a PEM file with the server's authority", essential=True)
+            return
+        found = list(_server(settings.server, server))
+        if found:
+            yield from found
+            return
+    yield from _upload(settings, server)
 
 
-def _upload(settings: Settings) -> Iterator[Finding]:
+def _upload(settings: Settings, server: ServerClient | None) -> Iterator[Finding]:
     try:
-        way = chosen(settings, ServerClient(settings.server) if settings.server else None)
+        way = chosen(settings, server)
     except SettingsError as error:
         yield Finding("upload", str(error), _OTHERWISE, essential=True)
         return
@@ -97,29 +160,24 @@ def _upload(settings: Settings) -> Iterator[Finding]:
             yield Finding("upload.transport", problem, _OTHERWISE, essential=True)
 
 
-def _server(settings: ServerSettings) -> Iterator[Finding]:
+def _server(settings: ServerSettings, server: ServerClient) -> Iterator[Finding]:
+    what = "identity" if settings.token_file is None else "server.token_file"
     try:
-        answer = ServerClient(settings).request("GET", "/v1/config")
-    except SettingsError as error:
-        yield Finding("server.ca_file", str(error), "name a PEM file with the server's authority", essential=True)
-    except OSError as error:
-        yield Finding(
-            "server.token_file",
-            f"{settings.token_file}: {error.strerror}",
-            "put the agent's access token there",
-            essential=True,
+        answer = server.request("GET", "/v1/config")
+    except TokenError as error:
+        mend = (
+            "see that the agent was not revoked, and that this host's clock goes right"
+            if settings.token_file is None
+            else "put the agent's access token there"
         )
+        yield Finding(what, str(error), mend, essential=True)
     except HTTPError as error:
         mend = "see that the server runs there and that server.ca_file has its certificate authority"
         yield Finding("server.url", f"{settings.url} does not answer ({type(error).__name__})", mend, essential=True)
     else:
         if answer.status in {401, 403}:
-            yield Finding(
-                "server.token_file",
-                f"the server refuses the token ({answer.status})",
-                "issue a new one",
-                essential=True,
-            )
+            mend = "see the server's log" if settings.token_file is None else "issue a new one"
+            yield Finding(what, f"the server refuses the token ({answer.status})", mend, essential=True)
         elif answer.status != 200:
             yield Finding(
                 "server.url", f"{settings.url} answers {answer.status}", "see the server's log", essential=True

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from urllib3.exceptions import HTTPError
 
 from agent.transports.http import ServerClient
+from agent.transports.tokens import TokenError
 from contracts.batch import Config, ConfigState
 from contracts.codec import explain
 from contracts.document import Document, VersionedDocument
@@ -44,8 +45,9 @@ class Configuration:
         headers = {"If-None-Match": self._seen_etag} if self._seen_etag else {}
         try:
             answer = server.request("GET", "/v1/config", headers)
-        except (OSError, HTTPError) as error:
-            log.warning("no configuration from the server: %s", type(error).__name__)
+        except (TokenError, HTTPError) as error:
+            why = error if isinstance(error, TokenError) else type(error).__name__
+            log.warning("no configuration from the server: %s", why)
             return
         if answer.status == 304:
             return

@@ -29,3 +29,11 @@ def sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """The file has this content under its name, on the disk; a crash on the way leaves what was there before."""
+    scratch = path.with_name(f"{path.name}.new")
+    write(scratch, data)
+    scratch.rename(path)
+    sync(path.parent)

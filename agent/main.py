@@ -1,4 +1,4 @@
-"""`pganalytics-agent`: run, once, check, spool."""
+"""`pganalytics-agent`: run, enrol, once, check, spool."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from agent import check as checks
+from agent.identity.files import IdentityError
 from agent.runtime import Agent, once
 from agent.settings import Settings, SettingsError, load
 from agent.spool import SpoolError
@@ -41,15 +42,63 @@ def run(settings: SettingsFile = _DEFAULT) -> None:
     _log_to_standard_error()
     try:
         Agent(_loaded(settings)).run()
-    except (SettingsError, SpoolError) as error:
+    except (SettingsError, IdentityError, SpoolError) as error:
         _fail(str(error))
+
+
+@app.command()
+def enrol(
+    token_file: Annotated[
+        Path, typer.Option("--token-file", help="File with the enrolment token; - for standard input.")
+    ],
+    settings: SettingsFile = _DEFAULT,
+    server: Annotated[str | None, typer.Option(help="URL of the server; else agent.toml's.")] = None,
+    agent_id: Annotated[
+        str | None, typer.Option(help="What this agent is to go by; else agent.toml's, or the host's name.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Certificates (PEM) that the server's must come from; else agent.toml's.")
+    ] = None,
+    state_directory: Annotated[
+        Path | None, typer.Option(help="Folder of the agent's state; else agent.toml's, or its default.")
+    ] = None,
+) -> None:
+    """Make this host's agent one of the fleet: it makes its key, and gets a certificate. Say it as the agent's account.
+
+    Where it is enrolled already, nothing is sent and the token is not used.
+    """
+    # cryptography: the commands that need none of it do without.
+    from agent.identity import enrolment
+
+    try:
+        chosen = _settings_if_any(settings)
+        if state_directory is not None:
+            chosen = chosen.model_copy(update={"state_directory": state_directory})
+        plan = enrolment.plan(chosen, server, agent_id, ca_file)
+        done = enrolment.enrol(plan, lambda: enrolment.read_token(token_file))
+    except (SettingsError, IdentityError) as error:
+        _fail(str(error))
+        raise
+    how = "is enrolled already" if done.already else "is enrolled"
+    until = f"{done.identity.not_after:%Y-%m-%d}"
+    sys.stdout.write(
+        f"{done.identity.agent_id} {how}, at {done.identity.server}; its certificate is good until {until}\n"
+    )
+    if not done.already:
+        sys.stdout.write(f"key and certificate are in {plan.files.folder}; an agent that runs is to be restarted\n")
+    if chosen.server and chosen.server.token_file:
+        sys.stdout.write("server.token_file still stands in agent.toml, and is what is used: take it out\n")
 
 
 @app.command(name="once")
 def collect_once(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
     """Collect everything once and show it. Nothing is sent or stored."""
     _log_to_standard_error()
-    batch = once(_loaded(settings), Document())
+    try:
+        batch = once(_loaded(settings), Document())
+    except IdentityError as error:
+        _fail(str(error))
+        raise
     if json:
         sys.stdout.write(batch.model_dump_json(by_alias=True, exclude_none=True) + "\n")
         return
@@ -66,15 +115,13 @@ def collect_once(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> 
 
 @app.command()
 def check(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
-    """Say what is missing for the agent to do its work, and how to mend it. Exit 1 if anything essential is."""
-    findings = checks.check(_loaded(settings))
+    """Say who this agent is, what is missing for its work, and how to mend it. Exit 1 if anything essential is."""
+    checked = checks.check(_loaded(settings))
     if json:
-        sys.stdout.write(checks.as_json(findings) + "\n")
+        sys.stdout.write(checked.as_json() + "\n")
     else:
-        console = Console(soft_wrap=True, highlight=False)
-        for finding in findings:
-            console.print(str(finding), markup=False)
-    if any(finding.essential for finding in findings):
+        Console(soft_wrap=True, highlight=False).print(str(checked), markup=False)
+    if not checked.good:
         raise typer.Exit(1)
 
 
@@ -120,6 +167,15 @@ def _loaded(path: Path) -> Settings:
         return load(path)
     except SettingsError as error:
         _fail(str(error))
+        raise
+
+
+def _settings_if_any(path: Path) -> Settings:
+    try:
+        return load(path)
+    except SettingsError as error:
+        if path == _DEFAULT and isinstance(error.__cause__, FileNotFoundError):
+            return Settings()
         raise
 
 

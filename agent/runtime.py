@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from agent.assemble import Assembler, Batcher
@@ -13,6 +14,7 @@ from agent.budget import Budget
 from agent.changes import Changes
 from agent.collectors.health import Delivery, Health, Watched
 from agent.configuration import Configuration, Puller
+from agent.identity.whoami import Who, whoami
 from agent.outbox import Outbox
 from agent.schedule import Schedule, Target
 from agent.sender import Sender
@@ -28,6 +30,9 @@ from contracts.batch import Batch, Clock
 from contracts.document import Document
 from contracts.names import HOST_TARGET
 from contracts.version import __version__
+
+if TYPE_CHECKING:
+    from agent.identity.renewal import Renewer
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +59,17 @@ class Agent:
     """The whole agent."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError where there is nowhere to send, SpoolError where there is nowhere to keep."""
+        """Make the parts, and start none.
+
+        Raises:
+            SettingsError: there is nowhere to send.
+            IdentityError: it cannot say who it is.
+            SpoolError: there is nowhere to keep.
+        """
         self._outbox = Outbox()
         self._changes = Changes()
-        server = ServerClient(settings.server) if settings.server else None
+        who = whoami(settings)
+        server = ServerClient(settings.server, who.files) if settings.server else None
         transport = chosen(settings, server)
         self._spool = Spool(
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
@@ -75,7 +87,7 @@ class Agent:
         )
         self._configuration = Configuration(settings.state_directory / "configuration.json", self._apply)
         self._assembler = Assembler(
-            settings.agent_id,
+            who.agent_id,
             self._outbox,
             self._spool,
             lambda: self._configuration.state,
@@ -87,24 +99,25 @@ class Agent:
         )
         # Without a server there is nobody to ask: the last good document stays, or the built-in defaults.
         self._puller = Puller(self._configuration, server) if server else None
+        self._renewer = _renewer(who, server)
 
     def run(self) -> None:
         """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
         signals = Signals(_SIGNALS)
         self._apply(self._configuration.document)
         self._schedule.start()
-        if self._puller:
-            self._puller.start()
-        for thread in (self._batcher, self._sender):
-            thread.start()
+        for thread in (self._puller, self._renewer, self._batcher, self._sender):
+            if thread:
+                thread.start()
         watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
         log.info("watching %s", ", ".join(watched))
         while signals.wait() == signal.SIGHUP:
             if self._puller:
                 self._puller.pull_now()
         log.info("stopping")
-        if self._puller:
-            self._puller.stop()
+        for asking in (self._puller, self._renewer):
+            if asking:
+                asking.stop()
         self._schedule.stop()
         self._batcher.stop()
         self._sender.stop()
@@ -121,8 +134,22 @@ class Agent:
         self._outbox.due.set()  # the interval of batches may be another one now
 
 
+def _renewer(who: Who, server: ServerClient | None) -> Renewer | None:
+    if who.files is None or server is None:
+        return None
+    # cryptography: the agents that need none of it do without.
+    from agent.identity.renewal import Renewer
+
+    return Renewer(who.files, server)
+
+
 def once(settings: Settings, document: Document) -> Batch:
-    """One execution of every collector that the document has on, as the batch that would be sent."""
+    """One execution of every collector that the document has on, as the batch that would be sent.
+
+    Raises:
+        IdentityError: nothing says who this agent is.
+    """
+    agent_id = whoami(settings).agent_id
     outbox = Outbox()
     watched = targets(settings, Changes(), outbox, dict)
     watched.append(AgentTarget(outbox, health(outbox, watched)))
@@ -137,7 +164,7 @@ def once(settings: Settings, document: Document) -> Batch:
             target.close()
     contents = outbox.take()
     return Batch(
-        agent_id=settings.agent_id,
+        agent_id=agent_id,
         stream_id=uuid4(),
         seq=0,
         sent_at=time.time_ns() // 1000,

@@ -31,12 +31,12 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """The server's HTTP door, and the file that holds the access token."""
+    """The server's HTTP door, and the file that holds the access token of an agent that is not enrolled."""
 
     url: Annotated[str, Field(pattern=r"^https?://[^/\s]+(/\S*)?$")]
     """Address of the server; http:// on this host only."""
-    token_file: Path
-    """File that holds the access token; read anew for each request."""
+    token_file: Path | None = None
+    """File that holds the access token, read anew for each request; null: an enrolled agent gets its own."""
     ca_file: Path | None = None
     """Certificates (PEM) that the server's must come from; null: those of the system."""
 
@@ -47,7 +47,7 @@ class ServerSettings(_Section):
         except ValueError as error:
             raise ValueError(f"url: {error}") from None
         if parts.username is not None or parts.password is not None:
-            raise ValueError("url: no user and no password belong here; the token comes from token_file")
+            raise ValueError("url: no user and no password belong here; the agent has its access token")
         if clear:
             raise ValueError("url: http:// would send the token in the clear; use https://")
         return self
@@ -149,10 +149,10 @@ class HostSettings(_Section):
 class Settings(_Section):
     """All of agent.toml."""
 
-    agent_id: AgentId
-    """What this agent goes by; no other agent may have the same."""
+    agent_id: AgentId | None = None
+    """What this agent goes by, no other agent may have the same; null: what it is enrolled as."""
     state_directory: Path = Path("/var/lib/pganalytics-agent")
-    """Folder of the spool and of the last configuration."""
+    """Folder of the spool, of the last configuration, and of the key and certificate of an enrolled agent."""
     server: ServerSettings | None = None
     upload: UploadSettings = UploadSettings()
     spool: SpoolSettings = SpoolSettings()
@@ -172,9 +172,7 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _somebody_signs(self) -> Settings:
         if self.upload.transport == "presigned" and self.server is None:
-            raise ValueError(
-                'upload.transport: "presigned" asks the server for addresses; add [server] with url and token_file'
-            )
+            raise ValueError('upload.transport: "presigned" asks the server for addresses; add [server] with url')
         return self
 
 

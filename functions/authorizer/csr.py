@@ -15,6 +15,16 @@ from functions.authorizer.authority import key_der, key_sha256
 
 _EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985, section 5.4.2
 
+#: What cryptography says of bytes that are none; fuzzing found these.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 _AGENT_ID: TypeAdapter[str] = TypeAdapter(AgentId)
 
 
@@ -55,7 +65,7 @@ def read(pem: str) -> Requested:
         _check_extensions(found, agent_id)
     except CsrError:
         raise
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+    except _UNREADABLE:
         raise CsrError("csr: not a certificate signing request (PKCS #10) in PEM") from None
     return Requested(agent_id, key)
 

@@ -1,16 +1,18 @@
-"""A certificate authority of the test's own, and a certificate for a server on one address."""
+"""A certificate authority of the tests' own: it certifies a server on one address, and clients that ask for it."""
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Authority:
@@ -21,6 +23,7 @@ class Authority:
         self.server_chain = folder / "server.pem"
         key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
+        self._key, self._name = key, name
         usage = x509.KeyUsage(
             digital_signature=True,
             content_commitment=False,
@@ -45,6 +48,36 @@ class Authority:
         )
         private = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.server_chain.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+
+    @property
+    def audience(self) -> str:
+        """That of assertions (contracts/identity.py)."""
+        spki = self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return f"pganalytics:{hashlib.sha256(spki).hexdigest()[:32]}"
+
+    def certify(self, request: x509.CertificateSigningRequest, begins: datetime, ends: datetime) -> x509.Certificate:
+        """A client certificate for the key and the name of the request."""
+        return (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(self._name)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begins)
+            .not_valid_after(ends)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def context(self, clients: ssl.VerifyMode = ssl.CERT_NONE) -> ssl.SSLContext:
+        """For a server of TLS 1.3 that asks its clients for certificates of this authority, or does not."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(self.server_chain)
+        context.load_verify_locations(self.ca_file)
+        context.verify_mode = clients
+        return context
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -15,12 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Asked:
-    """One request that arrived."""
+    """One request that arrived; `certificate` is the client's, DER, if it showed one."""
 
     method: str
     path: str
     headers: Message
     body: bytes
+    certificate: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def door(
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked = Asked(self.command, self.path, self.headers, body)
+            shown = self.connection.getpeercert(binary_form=True) if context else None
+            asked = Asked(self.command, self.path, self.headers, body, shown)
             opened.asked.append(asked)
             told = opened.answer(asked)
             self.send_response_only(told.status)

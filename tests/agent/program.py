@@ -44,11 +44,11 @@ class Agent:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return _run(self.command(*arguments))
+        return run(self.command(*arguments))
 
     def ask_as_nobody(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same without rights, which a process of root gives up once it has its modules."""
-        return _run([sys.executable, "-c", _NOBODY, *arguments, "--settings", str(self.settings)])
+        return run([sys.executable, "-c", _NOBODY, *arguments, "--settings", str(self.settings)])
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -76,8 +76,9 @@ app()
 """
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+def run(command: list[str], given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; `given` is its standard input."""
+    return subprocess.run(command, input=given, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
 
 def target(dsn: str, more: str = "") -> str:

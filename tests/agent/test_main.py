@@ -231,7 +231,7 @@ def test_run_without_a_server_or_a_place_for_the_spool_ends_with_2(agent: Agent)
     agent.write("", url=None)
     done = agent.ask("run")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "[server] with url and token_file" in done.stderr
+    assert "add [server] with url" in done.stderr
     agent.state.write_text("a file")
     agent.write("")
     done = agent.ask("run")

@@ -29,7 +29,6 @@ def test_a_complete_file_is_read(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "nothing": ("", "agent_id: Field required"),
     "an unknown key": ('agent_id = "a"\nserverr = 1', "serverr: Extra inputs"),
     "an unknown key of a section": (f'agent_id = "a"\n{SERVER}tokenfile = "/x"', "server.tokenfile: Extra inputs"),
     "an unknown key of a target": (f'agent_id = "a"\n{TARGET}host = "x"', "targets[0].host: Extra inputs"),
@@ -80,7 +79,7 @@ WRONG = {
     ),
     "nobody who signs": (
         'agent_id = "a"\n[upload]\ntransport = "presigned"',
-        'upload.transport: "presigned" asks the server for addresses; add [server] with url and token_file',
+        'upload.transport: "presigned" asks the server for addresses; add [server] with url',
     ),
     "batches in the clear": (
         'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "batches"\nendpoint_url = "http://s3.example"',
@@ -103,7 +102,6 @@ WRONG = {
         f'agent_id = "a"\n[upload]\ntransport = "s3"\nbucket = "b-1"\nsecret_access_key = "{SECRET}"',
         "upload.secret_access_key: Extra inputs",
     ),
-    "no token": ('agent_id = "a"\n[server]\nurl = "https://x"', "server.token_file: Field required"),
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,7 +42,15 @@ def test_its_version_is_the_changelogs_newest() -> None:
     assert re.search(r"^## (\S+)", (COLLECTION / "CHANGELOG.md").read_text(), re.MULTILINE)[1] == version  # type: ignore[index]
 
 
-def test_whatever_handles_the_token_tells_nobody() -> None:
-    tasks = [task for file in sorted((ROLE / "tasks").iterdir()) for task in yaml.safe_load(file.read_text())]
-    handling = [task for task in tasks if "{{ pganalytics_agent_token " in str(task)]
-    assert [(task["no_log"], task["diff"]) for task in handling] == [(True, False)]
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tasks without the blocks that they stand in."""
+    for task in tasks:
+        inner = [each for part in ("block", "rescue", "always") for each in task.get(part, ())]
+        yield from _tasks(inner) if inner else (task,)
+
+
+def test_whatever_handles_a_token_tells_nobody() -> None:
+    files = sorted((ROLE / "tasks").iterdir())
+    tasks = [task for file in files for task in _tasks(yaml.safe_load(file.read_text()))]
+    handling = [task for task in tasks if re.search(r"\{\{ pganalytics_agent_(enrolment_)?token ", str(task))]
+    assert [(task["no_log"], task["diff"]) for task in handling] == [(True, False)] * 2

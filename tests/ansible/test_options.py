@@ -47,8 +47,9 @@ def test_no_option_is_without_use_and_no_other_variable_is_used() -> None:
     assert set(re.findall(r"(?<![\w-])pganalytics_agent_\w+", _sources())) == set(specified())
 
 
-def test_the_token_is_marked_as_secret() -> None:
-    assert [name for name, option in specified().items() if option.get("no_log")] == ["pganalytics_agent_token"]
+def test_the_tokens_are_marked_as_secret() -> None:
+    secret = {name for name, option in specified().items() if option.get("no_log")}
+    assert secret == {"pganalytics_agent_enrolment_token", "pganalytics_agent_token"}
 
 
 def test_the_readme_has_every_option() -> None:

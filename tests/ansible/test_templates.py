@@ -115,6 +115,26 @@ def test_without_options_the_agent_has_its_own_defaults(tmp_path: Path) -> None:
     assert load(made) == Settings(agent_id="localhost", server=server)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"pganalytics_agent_enrolment_token": "pge_"}, False),
+        ({"_pganalytics_agent_found_identity": {"stat": {"exists": True}}}, False),
+        ({"_pganalytics_agent_found_identity": {"stat": {"exists": False}}}, True),
+        (
+            {"_pganalytics_agent_found_identity": {"stat": {"exists": True}}, "pganalytics_agent_token": "a-token"},
+            True,
+        ),
+    ],
+    ids=["to be enrolled", "enrolled", "with a token's file", "back to a token"],
+)
+def test_an_enrolled_agent_gets_its_tokens_itself(tmp_path: Path, options: dict[str, Any], *, named: bool) -> None:
+    given = {"pganalytics_agent_server_url": "https://pganalytics.example.org", **options}
+    server = load(rendered(tmp_path, "agent.toml.j2", given)).server
+    assert server is not None
+    assert server.token_file == (Path("/etc/pganalytics/token") if named else None)
+
+
 def test_an_agent_that_puts_into_the_bucket_itself_needs_no_server(tmp_path: Path) -> None:
     options = {"pganalytics_agent_transport": "s3", "pganalytics_agent_bucket": "batches"}
     made = load(rendered(tmp_path, "agent.toml.j2", options))
@@ -128,6 +148,8 @@ def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None
     for name, options in hosts.items():
         folder = tmp_path / name
         folder.mkdir()
+        assert "lookup" in options["pganalytics_agent_enrolment_token"]
+        options["pganalytics_agent_enrolment_token"] = "what stands in the file"
         assert load(rendered(folder, "agent.toml.j2", options)).agent_id == options["pganalytics_agent_id"]
     assert len(hosts) == 2
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import boto3
 import pytest
@@ -72,4 +73,100 @@ def test_a_secret_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_variable_that_is_missing_is_named() -> None:
     with pytest.raises(EnvironmentVariableError, match="PGANALYTICS_STORE_DSN: Field required"):
+        read(Example)
+
+
+def _private(path: Path, content: str | bytes = DSN) -> Path:
+    path.touch(0o600)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that systemd gives a service; who may read it access lists say, which show as a group's mode."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    file = _private(folder / "pganalytics.store_dsn", f"{DSN}\n")
+    file.chmod(0o440)
+    return folder
+
+
+def test_a_secret_setting_may_stand_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PGANALYTICS_STORE_DSN_FILE", str(_private(tmp_path / "dsn", f"{DSN}\n")))
+    settings = read(Example)
+    assert settings.store_dsn.get_secret_value() == DSN
+    assert "sesame" not in repr(settings)
+
+
+def test_it_may_be_a_credential_of_systemd(credentials: Path) -> None:
+    assert read(Example).store_dsn.get_secret_value() == DSN
+
+
+@pytest.mark.usefixtures("credentials")
+def test_what_a_variable_says_stands_before_the_credential(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGANALYTICS_STORE_DSN", "host=other")
+    assert read(Example).store_dsn.get_secret_value() == "host=other"
+
+
+def test_a_file_may_be_a_credential_under_another_name(credentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = _private(credentials / "other", "host=other")
+    other.chmod(0o440)
+    monkeypatch.setenv("PGANALYTICS_STORE_DSN_FILE", str(other))
+    assert read(Example).store_dsn.get_secret_value() == "host=other"
+
+
+def test_without_the_credential_the_variable_is_asked_for(credentials: Path) -> None:
+    (credentials / "pganalytics.store_dsn").unlink()
+    with pytest.raises(EnvironmentVariableError, match="PGANALYTICS_STORE_DSN: Field required"):
+        read(Example)
+
+
+@pytest.mark.parametrize("two", [("", "_FILE"), ("_FILE", "_SECRET"), ("", "_FILE", "_SECRET")])
+def test_two_places_at_once_are_refused_unread(monkeypatch: pytest.MonkeyPatch, two: tuple[str, ...]) -> None:
+    for suffix in two:
+        monkeypatch.setenv(f"PGANALYTICS_STORE_DSN{suffix}", "/nonexistent")
+    with pytest.raises(EnvironmentVariableError) as error:
+        read(Example)
+    names = ", ".join(f"PGANALYTICS_STORE_DSN{suffix}" for suffix in two)
+    assert str(error.value) == f"{names}: {'both' if len(two) == 2 else 'all'} are set; keep one"
+
+
+def _open_to_others(file: Path) -> None:
+    file.chmod(0o640)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_open_to_others, "chmod 600 it, and change the secret"),
+        (Path.unlink, "No such file or directory"),
+        (lambda file: file.write_bytes(b"\xff\xfe"), "not a text file"),
+        (lambda file: file.write_bytes(b"x" * 70_000), "more than 65536 bytes; is it another file?"),
+        (lambda file: (file.unlink(), file.mkdir(0o700)), "Is a directory"),
+    ],
+    ids=["open to others", "missing", "no text", "long", "a folder"],
+)
+def test_a_file_that_cannot_be_used_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spoil: Callable[[Path], object], says: str
+) -> None:
+    file = _private(tmp_path / "dsn")
+    monkeypatch.setenv("PGANALYTICS_STORE_DSN_FILE", str(file))
+    spoil(file)
+    with pytest.raises(EnvironmentVariableError) as error:
+        read(Example)
+    assert str(error.value).startswith(f"PGANALYTICS_STORE_DSN_FILE: {file}: ")
+    assert says in str(error.value)
+    assert "sesame" not in str(error.value)
+
+
+def test_a_file_further_down_is_no_credential(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    below = tmp_path / "credentials" / "more"
+    below.mkdir(parents=True)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(below.parent))
+    file = _private(below / "dsn")
+    file.chmod(0o444)
+    monkeypatch.setenv("PGANALYTICS_STORE_DSN_FILE", str(file))
+    with pytest.raises(EnvironmentVariableError, match="chmod 600"):
         read(Example)

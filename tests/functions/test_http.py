@@ -135,3 +135,74 @@ def test_only_an_agent_is_a_calling_agent() -> None:
 
     assert json.loads(api.resolve(request("GET", "/who", claims=agent_claims("a-7")), None)["body"]) == {"agent": "a-7"}
     assert problem(api.resolve(request("GET", "/who", claims=operator_claims("admin")), None))[0] == 403
+
+
+def _takes_a_number() -> HttpApi:
+    api = HttpApi()
+
+    @api.post("/number")
+    def number(given: Number) -> Number:
+        return given
+
+    return api
+
+
+def _sent(body: bytes, media_type: str | None = "application/json") -> tuple[int, str]:
+    headers = {} if media_type is None else {"content-type": media_type}
+    answer = _takes_a_number().resolve(request("POST", "/number", headers=headers, body=body), None)
+    return answer["statusCode"], answer["body"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8", None])
+def test_a_body_is_json(media_type: str | None) -> None:
+    assert _sent(b'{"number": 7}', media_type) == (200, '{"number":7}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"number": ' + b"1" * 5_000 + b"}",
+        b"[]",
+        b"7",
+        b"null",
+    ],
+    ids=["nothing", "half", "no UTF-8", "deep", "deep objects", "a long number", "a list", "a number", "null"],
+)
+def test_a_body_that_is_no_json_or_not_what_is_asked_is_the_callers_fault(body: bytes) -> None:
+    status, detail = _sent(body)
+    assert status == 422
+    assert json.loads(detail)["detail"].startswith("body")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data", "text/plain"],
+)
+def test_a_form_is_no_body(media_type: str) -> None:
+    assert _sent(b"number=7", media_type)[0] == 415
+
+
+@pytest.mark.parametrize("path", ["/fails", "/limited/1", "/limited/x", "/nowhere", "/wrong"])
+def test_every_answer_is_safe_to_receive(path: str) -> None:
+    headers = _api(RuntimeError()).resolve(request("GET", path), None)["headers"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Strict-Transport-Security" not in headers
+
+
+def test_a_function_may_say_itself_what_is_kept_of_its_answer() -> None:
+    error = ProblemError(HTTPStatus.CONFLICT, "", {"Cache-Control": "max-age=5"})
+    assert _api(error).resolve(request("GET", "/fails"), None)["headers"]["Cache-Control"] == "max-age=5"
+
+
+def test_who_came_by_tls_is_to_come_back_by_tls() -> None:
+    asked = request("GET", "/limited/1", headers={"x-forwarded-proto": "https"})
+    headers = _api(RuntimeError()).resolve(asked, None)["headers"]
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"

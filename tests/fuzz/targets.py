@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -10,10 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 
 import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import SecretStr
 
 from contracts.codec import BatchError, decode, encode, inflate
+from contracts.identity import ASSERTION_ALGORITHM
 from contracts.objects import parse_key
+from functions.authorizer import assertions, csr
+from functions.authorizer.csr import CsrError
 from functions.authorizer.handler import authorize
 from functions.authorizer.keys import ALGORITHM, Keys, SigningKey
 from functions.authorizer.tokens import TokenRefusedError, issue
@@ -24,6 +30,7 @@ from tests.contracts.examples import FAULTS, VALID, batch, gzipped, run
 from tests.functions.batches import batch as full_batch
 from tests.functions.batches import packed
 from tests.functions.events import agent_claims, messages, notification, operator_claims, upload
+from tests.functions.identities import Agent
 
 One = Callable[[bytes], None]
 
@@ -109,6 +116,36 @@ def _token() -> One:
     return one
 
 
+_AGENT = Agent("db-117")
+_AUDIENCE = "pganalytics:" + "0" * 32
+
+
+def _csr(data: bytes) -> None:
+    body = base64.encodebytes(data).decode()
+    with contextlib.suppress(CsrError):
+        csr.read(f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n")
+    with contextlib.suppress(CsrError):
+        csr.read(data.decode("latin-1"))
+
+
+def _csrs() -> list[bytes]:
+    pem = _AGENT.csr().encode()
+    return [x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER), pem]
+
+
+def _assertion(data: bytes) -> None:
+    with contextlib.suppress(TokenRefusedError):
+        assertions._read(data.decode("latin-1"), {_AUDIENCE}, _NOW)
+    # What only an agent can send: claims of any shape.
+    with contextlib.suppress(TokenRefusedError):
+        assertions._read(jwt.PyJWS().encode(data, _AGENT.key, ASSERTION_ALGORITHM), {_AUDIENCE}, _NOW)
+
+
+def _assertions() -> list[bytes]:
+    claims = _AGENT.claims(aud=_AUDIENCE, iat=_NOW, exp=_NOW + 60)
+    return [jwt.encode(claims, _AGENT.key, ASSERTION_ALGORITHM).encode(), json.dumps(claims).encode()]
+
+
 def _batches() -> list[bytes]:
     valid = [gzipped(VALID), gzipped(batch()), gzipped(batch(runs=[run()])), packed(full_batch())[1]]
     return [*valid, *(gzipped(fault.document) for fault in FAULTS)]
@@ -131,4 +168,6 @@ TARGETS: dict[str, Target] = {
     "messages": Target(lambda: [notification(packed(full_batch())[0], "batches/v1/x").encode(), b"{}"], _messages),
     "key": Target(lambda: [packed(full_batch())[0].encode()], lambda: _key),
     "token": Target(_tokens, _token),
+    "csr": Target(_csrs, lambda: _csr),
+    "assertion": Target(_assertions, lambda: _assertion),
 }

@@ -21,6 +21,7 @@ from agent.settings import ServerSettings, SettingsError
 from agent.transports import connection
 from agent.transports.http import ServerClient
 from agent.transports.outcome import Delivered, Later, Rejected, Upload
+from agent.transports.tokens import TokenError
 from tests.agent.authority import Authority
 from tests.agent.conftest import TOKEN
 from tests.agent.door import Answer, Door, door, problem
@@ -183,7 +184,7 @@ def test_the_token_is_in_no_log_and_no_outcome(
     outcomes = [client.send(BATCH)]
     token_file.write_text(f"{TOKEN}\n{TOKEN}\n")
     outcomes.append(client.send(BATCH))
-    with pytest.raises(OSError, match="token") as caught:
+    with pytest.raises(TokenError, match="token") as caught:
         client.request("GET", "/v1/config")
     assert TOKEN not in f"{outcomes} {caught.value!r} {caplog.text}"
 

@@ -141,7 +141,7 @@ def test_every_transport_of_the_settings_has_its_way(token_file: Path) -> None:
         upload = {"transport": name, **({"bucket": "batches"} if name == "s3" else {})}
         settings = Settings(agent_id="db-1", server=server, upload=UploadSettings.model_validate(upload))
         assert type(chosen(settings, client)) is kind
-    with pytest.raises(SettingsError, match=r"add \[server\] with url and token_file"):
+    with pytest.raises(SettingsError, match=r"add \[server\] with url"):
         chosen(Settings(agent_id="db-1"), None)
 
 

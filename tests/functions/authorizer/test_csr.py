@@ -41,12 +41,25 @@ def _forged() -> str:
     return text(x509.load_der_x509_csr(bytes(der)))
 
 
+def _of_a_version_to_come() -> str:
+    der = (
+        x509.load_pem_x509_csr(_csr().encode()).public_bytes(Encoding.DER).replace(b"\x02\x01\x00", b"\x02\x01\x38", 1)
+    )
+    return _pem(der)
+
+
+def _pem(der: bytes) -> str:
+    body = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n"
+
+
 def _requests() -> Iterator[tuple[str, str]]:
     yield _csr(rsa.generate_private_key(65537, 2048)), "not one of ECDSA on P-256"
     yield _csr(ec.generate_private_key(ec.SECP384R1())), "not one of ECDSA on P-256"
     yield _csr(ec.generate_private_key(ec.SECP256K1())), "not one of ECDSA on P-256"
     yield _csr(ed25519.Ed25519PrivateKey.generate()), "not one of ECDSA on P-256"
     yield _forged(), "signature"
+    yield _of_a_version_to_come(), "not a certificate signing request"
     yield _csr(None, (_CN, "db-1"), (_O, "evil")), "CN=<agent id> alone"
     yield _csr(None, (_CN, "db-1"), (_CN, "db-2")), "CN=<agent id> alone"
     yield _csr(None, (_O, "db-1")), "CN=<agent id> alone"
@@ -91,9 +104,8 @@ def test_no_bytes_do_more_than_to_be_refused(place: int, other: bytes) -> None:
     der = x509.load_pem_x509_csr(_GOOD.encode()).public_bytes(Encoding.DER)
     place %= len(der)
     changed = der[:place] + other + der[place + len(other) :]
-    body = base64.encodebytes(changed).decode()
     try:
-        read(f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n")
+        read(_pem(changed))
     except CsrError:
         return
     assert changed == der

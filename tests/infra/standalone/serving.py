@@ -207,7 +207,7 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, dsn: str, *arguments: str | Path) -> Iterator[Serving]:
+def serving(folder: Path, dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Serving]:
     """A server on a free port with its data below the folder, as it was left there by the one before."""
     folder.mkdir(exist_ok=True)
     keys = folder / "keys.json"
@@ -219,7 +219,7 @@ def serving(folder: Path, dsn: str, *arguments: str | Path) -> Iterator[Serving]
             *("--keys-file", keys, *arguments),
         ],
         cwd=ROOT,
-        env=_environment({"PGANALYTICS_STORE_DSN": dsn}),
+        env=_environment(environment | ({} if dsn is None else {"PGANALYTICS_STORE_DSN": dsn})),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -21,6 +21,8 @@ from cryptography.x509.oid import NameOID
 from agent.settings import ServerSettings
 from agent.transports.http import ServerClient
 from agent.transports.outcome import Delivered, Later, Rejected
+from functions.authorizer.authority import create
+from functions.authorizer.authority import load as load_authority
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.infra.standalone.serving import (
     Serving,
@@ -368,10 +370,101 @@ def test_tls_files_that_do_not_belong_together_are_named(tmp_path: Path, certifi
     assert (missing.code, missing.message) == (2, f"the TLS file {tmp_path / 'none'}: No such file or directory")
 
 
+def test_a_missing_authority_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    ended = _serve(tmp_path, "--authority-file", tmp_path / "none")
+    assert ended.code == 2
+    mend = f"is missing; make one: pganalytics authority create --authority-file {tmp_path / 'none'}"
+    assert ended.message.endswith(mend)
+
+
+@pytest.fixture
+def authority_file(tmp_path: Path) -> Path:
+    file = tmp_path / "authority.pem"
+    file.touch(0o600)
+    file.write_text(create("fleet", 30, datetime.now(UTC)))
+    return file
+
+
+def test_an_authority_that_others_can_read_is_refused(tmp_path: Path, authority_file: Path) -> None:
+    authority_file.chmod(0o640)
+    ended = _serve(tmp_path, "--authority-file", authority_file)
+    assert ended.code == 2
+    assert "chmod 600" in ended.message
+
+
+def test_authorities_that_do_not_trust_what_is_signed_here_are_named(
+    tmp_path: Path, authority_file: Path, certificate: tuple[Path, Path]
+) -> None:
+    """Every agent would enrol, and none could connect."""
+    cert, key = certificate
+    tls = ("--tls-cert", cert, "--tls-key", key, "--client-ca", cert)
+    ended = _serve(tmp_path, "--authority-file", authority_file, *tls)
+    assert ended.code == 2
+    assert f"client_ca: it lacks a certificate of the authority in {authority_file}" in ended.message
+    assert "pganalytics authority show" in ended.message
+
+
+def test_one_server_with_everything(tmp_path: Path, store: str, certificate: tuple[Path, Path]) -> None:
+    """Authority, client certificates and limits as the command is told of them."""
+    cert, key = certificate
+    authority = tmp_path / "authority.pem"
+    authority.touch(0o600)
+    authority.write_text(create("fleet", 30, datetime.now(UTC)))
+    client_ca = tmp_path / "client-ca.pem"
+    client_ca.write_text(load_authority(authority).pem)
+    options = ("--authority-file", authority, "--client-ca", client_ca, "--agent-rate", "0.001", "--address-rate", "1")
+    with serving(tmp_path, store, "--tls-cert", cert, "--tls-key", key, *options) as running:
+        # Enrolment is open; what was sent is no request for a certificate.
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer pge_{'x' * 43}"}
+        asked = running.request("POST", "/v1/agents", b'{"csr": "none"}', headers, cert)
+        assert asked.status in {401, 422}, asked.data
+        assert asked.headers["Strict-Transport-Security"] == "max-age=31536000"
+        # An agent's token is not good without a certificate that it is bound to.
+        agent = running.post(batch(), running.token(), cert)
+        assert agent.status == 403, agent.data
+        operator = {"Authorization": f"Bearer {running.token('--operator', 'alice', '--role', 'viewer')}"}
+        answers = [running.request("GET", "/v1/targets", headers=operator, ca=cert) for _ in range(2)]
+        assert [answer.status for answer in answers] == [200, 429]
+        assert int(answers[1].headers["Retry-After"]) > 100
+        floods = [running.request("GET", "/nowhere", ca=cert).status for _ in range(12)]
+        assert floods[-1] == 429
+        assert running.request("GET", "/v1/health", ca=cert).status == 200
+
+
+def test_without_an_authority_enrolment_names_the_mend(running: Serving) -> None:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer pge_{'x' * 43}"}
+    answer = running.request("POST", "/v1/agents", b'{"csr": "none"}', headers)
+    assert answer.status == 501
+    assert "authority" in answer.json()["detail"]
+
+
+def test_the_connection_string_may_be_a_credential_of_systemd(tmp_path: Path, store: str) -> None:
+    credential = tmp_path / "credentials" / "pganalytics.store_dsn"
+    credential.parent.mkdir()
+    credential.write_text(f"{store}\n")
+    with serving(tmp_path, None, CREDENTIALS_DIRECTORY=str(credential.parent)) as running:
+        assert running.request("GET", "/v1/health").status == 200
+
+
+def test_the_functions_know_one_place_of_the_connection_string(tmp_path: Path, store: str) -> None:
+    """The option stands before a variable that says another file."""
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    for file, dsn in ((right, store), (wrong, "host=127.0.0.1 port=1")):
+        file.touch(0o600)
+        file.write_text(dsn)
+    with serving(tmp_path, None, "--store-dsn-file", right, PGANALYTICS_STORE_DSN_FILE=str(wrong)) as running:
+        assert running.request("GET", "/v1/health").status == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
         (("--host", "0.0.0.0"), "tls_cert and tls_key, or plain_http"),
+        (("--client-ca", "c"), "client_ca: clients show certificates over TLS only"),
+        (("--agent-rate", "-1"), "--agent-rate: "),
+        (("--address-rate", "nan"), "--address-rate: "),
+        (("--max-connections", "0"), "--max-connections: "),
+        (("--address-connections", "0"), "--address-connections: "),
         (("--tls-cert", "c"), "tls_cert and tls_key come together"),
         (("--bucket-url", "ftp://x"), "--bucket-url: a bucket is s3://name or file:///folder"),
         (("--ready-file", "/nonexistent/ready"), "the ready file /nonexistent/ready: No such file or directory"),
