@@ -150,6 +150,25 @@ def test_what_cannot_be_applied_is_taken_back_whole(
     Config.model_validate(held.state.model_dump())
 
 
+def test_whoever_is_told_of_a_state_finds_the_document_that_it_is_of(
+    tmp_path: Path, client: ServerClient, open_door: Door
+) -> None:
+    told: list[tuple[int, ConfigState, int]] = []
+
+    def tell() -> None:
+        told.append((held.state.version, held.state.state, held.document.upload_every_seconds))
+
+    held = Configuration(tmp_path / "configuration.json", lambda _: None, tell)
+    for version, seconds in ((1, 5), (2, 0), (3, 7)):
+        open_door.answer = lambda _, version=version, seconds=seconds: configuration(  # type: ignore[misc]
+            version, {"upload_every_seconds": seconds}, f'"{version}"'
+        )
+        held.pull(client)
+    open_door.answer = lambda _: Answer(304)
+    held.pull(client)
+    assert told == [(1, ConfigState.APPLIED, 5), (1, ConfigState.REJECTED, 5), (3, ConfigState.APPLIED, 7)]
+
+
 def test_a_kept_document_that_this_version_does_not_know_is_as_none_and_the_log_says_why(
     make: Callable[[], Configuration], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

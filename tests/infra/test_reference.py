@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from agent.settings import load
+from cli.config.files import read
 from contracts.codec import decode, encode, inflate
+from contracts.configuration import Group
+from contracts.document import Document, MetricSettings
+from contracts.overlay import leaves
 from contracts.schema import batch_schema, document_schema
 from infra.reference import FOLDER, stale
 from tests.functions.batches import batch
@@ -22,6 +28,21 @@ def test_every_generated_page_is_up_to_date() -> None:
 
 def test_the_example_of_agent_toml_is_good() -> None:
     assert load(FOLDER / "agent.example.toml").targets[0].name == "main"
+
+
+def test_the_example_of_a_configuration_says_every_key_and_the_defaults() -> None:
+    said = leaves(read(FOLDER / "configuration.example.toml").document)
+    defaults = leaves(Document().model_dump(mode="json", exclude={"metrics"}))
+    others = {key: value for key, value in said.items() if not key.startswith("metrics.")}
+    assert set(others) == set(defaults)
+    assert {key for key, value in others.items() if defaults[key] not in (None, value)} == set()
+    assert {key.rpartition(".")[2] for key in said if key.startswith("metrics.")} == set(MetricSettings.model_fields)
+
+
+def test_the_group_of_the_example_is_one_when_it_is_not_commented_out(tmp_path: Path) -> None:
+    text = (FOLDER / "configuration.example.toml").read_text()
+    (tmp_path / "group.toml").write_text(re.sub(r"^# (?=\[group\]|selector|priority)", "", text, flags=re.MULTILINE))
+    assert read(tmp_path / "group.toml").group == Group(selector={"role": "web", "environment": "production"})
 
 
 @pytest.mark.parametrize("schema", [batch_schema(), document_schema()])
