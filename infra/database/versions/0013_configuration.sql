@@ -30,6 +30,9 @@ create table store.release (
     created_at timestamptz not null default now(),
     ended_at timestamptz,
     comment text not null default '',
+    looked_at timestamptz,  -- when its gates were last measured
+    watched_since_at timestamptz,  -- since when that is without a pause: no silence began before, but ours
+    read_until_at timestamptz not null default now(),  -- up to where the ledger was read for runs that failed, by the store's own clock
     foreign key (scope, to_version) references store.document (scope, version)
 );
 create unique index one_release on store.release (scope) where state in ('running', 'paused');
@@ -52,6 +55,25 @@ create table store.release_agent (
     given_at timestamptz not null default now(),
     primary key (release_id, agent_id)
 );
+
+-- Collectors that failed in agents that were given the new version, each by the first run that shows it. What failed
+-- before as well stands here, too, lest it be compared at every look; it does not count.
+create table store.release_failure (
+    release_id bigint not null references store.release,
+    agent_id text not null,
+    target_id bigint not null,
+    collector text not null,
+    datid oid not null,  -- 0: of no database
+    started_at timestamptz not null,
+    status text not null,
+    sqlstate text,
+    detail text,
+    before boolean not null,
+    primary key (release_id, agent_id, target_id, collector, datid)
+);
+
+-- What arrived since the last look.
+create index on store.ledger (loaded_at);
 
 -- What each agent is to obey, as computed in that generation. What changes for many begins a new generation, what
 -- changes for one deletes its row: the agent's next question computes it anew, and all others cost one indexed read.
