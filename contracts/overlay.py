@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -131,3 +132,17 @@ def _lay(under: dict[str, Any], over: Overlay, scope: str, origins: dict[str, st
         else:
             under[name] = value
             origins[path] = scope
+
+
+def leaves(overlay: Overlay, place: str = "") -> dict[str, Any]:
+    """What an overlay says, by the paths of its keys, such as `metrics.activity.every_seconds`; a list is one value."""
+    found: dict[str, Any] = {}
+    for name, value in overlay.items():
+        path = f"{place}.{name}" if place else name
+        found |= leaves(value, path) if isinstance(value, Mapping) else {path: value}
+    return found
+
+
+def canonical(overlay: Overlay) -> str:
+    """The one way in which an overlay is written as JSON: its sha-256 is that of this text in UTF-8."""
+    return json.dumps(overlay, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from functions.config import config_routes, releases_routes
+from functions.config import config_routes, documents_routes, fleet_routes, releases_routes
 from functions.http import HttpApi
 
 api = HttpApi()
-api.include_router(config_routes.router)
-api.include_router(releases_routes.router)
+for part in (config_routes, documents_routes, fleet_routes, releases_routes):
+    api.include_router(part.router)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
