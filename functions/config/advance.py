@@ -18,7 +18,7 @@ from functions.config import failures
 from functions.config.agents import everyone
 from functions.config.effective import lock, of_scope
 from functions.config.gates import Figures, failed
-from functions.config.measured import measure
+from functions.config.measured import measure, unheard
 from functions.config.releases import end, tell
 from functions.store import Connection, Store
 
@@ -58,9 +58,14 @@ class _Running:
     looked_at: datetime | None
     watched_since_at: datetime | None
 
-    @property
-    def baked_at(self) -> datetime:
-        return self.stage_since_at + timedelta(seconds=self.bake_seconds)
+    def has_baked(self, figures: Figures, now: datetime) -> bool:
+        """Whether those who came with the stage have lived with the version for its time, and nobody's word is awaited.
+
+        A few that come late do not hold it up: of many hosts there is always one that was switched on just now.
+        """
+        since = max(self.stage_since_at, figures.settled_at or self.stage_since_at)
+        baked = now >= since + timedelta(seconds=self.bake_seconds)
+        return baked and not figures.waiting.count and figures.missing is not None
 
 
 def advance(store: Store, now: datetime) -> list[Looked]:
@@ -70,14 +75,14 @@ def advance(store: Store, now: datetime) -> list[Looked]:
         StoreUnavailableError: try again later; what was done stays.
     """
     with store.transaction() as connection:
-        running = [id for (id,) in connection.execute(_RUNNING)]
+        running = [row[0] for row in connection.execute(_RUNNING)]
     looked: list[Looked] = []
-    for id in running:
+    for number in running:
         with store.transaction() as connection:
-            found = _locked(connection, id)
+            found = _locked(connection, number)
             if found:
                 outcome = _look(connection, found, now)
-                looked.append(Looked(id, outcome, found.stage))
+                looked.append(Looked(number, outcome, found.stage))
     return looked
 
 
@@ -90,9 +95,9 @@ def _locked(connection: Connection, id: int) -> _Running | None:
 def _look(connection: Connection, release: _Running, now: datetime) -> str:
     firsts = _first_stages(connection, release)
     members = [agent_id for agent_id, first in firsts if first <= release.stage]
-    watched_since = _watched_since(release, now)
+    watched_since = _watched_since(connection, release, now)
     failures.note(connection, release.id)
-    figures = measure(connection, release.id, release.gates, members, now, watched_since)
+    figures = measure(connection, release.id, release.gates, release.stage, members, now, watched_since)
     _keep(connection, release, figures, now, watched_since)
     failure = failed(release.gates, figures)
     if failure:
@@ -101,7 +106,7 @@ def _look(connection: Connection, release: _Running, now: datetime) -> str:
         return "halted"
     new = {first for _, first in firsts}
     if release.stage in new:
-        if now < release.baked_at or figures.waiting.count or figures.missing is None:
+        if not release.has_baked(figures, now):
             return "running"
         if not _next(connection, release, now, {}):
             return "done"
@@ -123,11 +128,10 @@ def _first_stages(connection: Connection, release: _Running) -> Sequence[tuple[s
     return [(agent_id, first) for agent_id, first in found if first is not None]
 
 
-def _watched_since(release: _Running, now: datetime) -> datetime | None:
-    """Since when looks follow one another; None before the first of them."""
-    if release.looked_at and now - release.looked_at > _PAUSE:
-        return now
-    return release.watched_since_at
+def _watched_since(connection: Connection, release: _Running, now: datetime) -> datetime | None:
+    """Since when looks follow one another and agents are heard; None: since the release began."""
+    outage = release.looked_at is not None and now - release.looked_at > _PAUSE
+    return now if outage or unheard(connection, release.id, now) else release.watched_since_at
 
 
 def _keep(

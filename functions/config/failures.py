@@ -51,7 +51,7 @@ _NOTE: LiteralString = """
                 and n.collector = f.collector and n.datid = coalesce(f.datid, 0::oid)
         )
         order by f.target_id, f.collector, f.datid, f.started_at desc
-    ), some as materialized (
+    ), compared as materialized (
         select *
         from (select *, row_number() over (partition by agent_id order by target_id, collector, datid) from newest) as n
         where row_number <= %(at_most)s
@@ -60,11 +60,12 @@ _NOTE: LiteralString = """
         (release_id, agent_id, target_id, collector, datid, started_at, status, sqlstate, detail, before)
     select %(release)s, s.agent_id, s.target_id, s.collector, coalesce(s.datid, 0::oid), s.started_at, s.status,
         s.sqlstate, s.detail, before.failed
-    from some s
+    from compared s
     left join lateral (
         select u.status = any(%(failing)s::text[]) as failed, u.started_at
         from store.runs p
-        cross join lateral unnest(p.collector, p.datid, p.started_at, p.status) as u (collector, datid, started_at, status)
+        cross join lateral unnest(p.collector, p.datid, p.started_at, p.status)
+            as u (collector, datid, started_at, status)
         where p.target_id = s.target_id
             and p.collected_at > s.started_at - interval '6 hours' and p.collected_at <= s.collected_at
             and s.collector = any(p.collector) and u.collector = s.collector and u.datid is not distinct from s.datid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from contracts.configuration import Gates
@@ -14,7 +15,7 @@ MOST_NAMES = 20
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of so many agents; the first of them by name, and why each is among them, where more than it is known."""
+    """How many of so many agents; the first of them by name, and why each is among them, where that can be said."""
 
     count: int
     of: int
@@ -51,11 +52,13 @@ class Figures:
     """What one look found. What could not be measured, or has no gate, is None.
 
     `given` is of agents that were ever given the version, `applied` of those that said that they obey it; `waiting`
-    are those of the stage that are alive and have said neither yes nor no.
+    are those of the stage that are alive and have said neither yes nor no. At `settled_at` all but the last few that
+    came with this stage had been given it; None while nobody has.
     """
 
     given: int
     applied: int
+    settled_at: datetime | None
     waiting: Share
     errors: Share
     missing: Share | None

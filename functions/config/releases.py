@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, LiteralString
 
 from psycopg.types.json import Jsonb
 
 from contracts.configuration import Release, ReleaseAsked
 from functions.config.effective import lock, of_scope
+from functions.config.preconditions import RefusedError
 from functions.config.shown import UnknownError, release
-from functions.store import Connection, Store
+from functions.store import Connection
 
 # A draft that is older than what is live was overtaken.
 _NEWEST_DRAFT: LiteralString = """
@@ -28,52 +29,54 @@ _START: LiteralString = """
 """
 
 
-class ConflictError(Exception):
+class ConflictError(RefusedError):
     """It cannot be done as things stand; the message says what is in the way."""
 
-
-class UnfitError(ValueError):
-    """The release that is asked for would not do what it is for."""
+    status = HTTPStatus.CONFLICT
 
 
-def start(store: Store, asked: ReleaseAsked, actor: str, now: datetime) -> Release:
+class UnfitError(RefusedError):
+    """The stages that are asked for do not end with everybody."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def start(connection: Connection, asked: ReleaseAsked, actor: str, now: datetime) -> Release:
     """Begin a release of a saved version over its scope; in a scope one at most is on its way.
 
     Raises:
         UnknownError: there is no such version.
         ConflictError: another release is on its way, or the version is live, or older than what is.
         UnfitError: the last stage does not have all agents.
-        StoreUnavailableError: try again later.
     """
     if asked.stages[-1] != "100%":
         raise UnfitError(
             f"stages: in the end everybody is given the version, so the last is 100%, not {asked.stages[-1]}"
         )
-    with store.transaction() as connection:
-        lock(connection, asked.scope)
-        standing = of_scope(connection, asked.scope)
-        if standing.release:
-            raise ConflictError(_in_the_way(connection, standing.release.id))
-        live = standing.live.version if standing.live else 0
-        version = _version(connection, asked, live)
-        row = connection.execute(
-            _START,
-            (
-                asked.scope,
-                live,
-                version,
-                list(asked.stages),
-                now,
-                asked.bake_seconds,
-                Jsonb(asked.gates.model_dump()),
-                actor,
-                now,
-                asked.comment,
-            ),
-        ).fetchone()
-        id = row[0] if row else 0
-        tell(connection, id, "started", 0, actor, now, {"stage": asked.stages[0], "from": live, "to": version})
-        return release(connection, id)
+    lock(connection, asked.scope)
+    standing = of_scope(connection, asked.scope)
+    if standing.release:
+        raise ConflictError(_in_the_way(connection, standing.release.id))
+    live = standing.live.version if standing.live else 0
+    version = _version(connection, asked, live)
+    row = connection.execute(
+        _START,
+        (
+            asked.scope,
+            live,
+            version,
+            list(asked.stages),
+            now,
+            asked.bake_seconds,
+            Jsonb(asked.gates.model_dump()),
+            actor,
+            now,
+            asked.comment,
+        ),
+    ).fetchone()
+    assert row is not None  # it returns what it inserts
+    tell(connection, row[0], "started", 0, actor, now, {"stage": asked.stages[0], "from": live, "to": version})
+    return release(connection, row[0])
 
 
 def _version(connection: Connection, asked: ReleaseAsked, live: int) -> int:
@@ -107,57 +110,54 @@ def _in_the_way(connection: Connection, id: int) -> str:
     )
 
 
-def pause(store: Store, id: int, actor: str, now: datetime) -> Release:
-    """Hold a release in its stage: nobody more is given the version, those who have it keep it.
+def pause(connection: Connection, id: int, actor: str, now: datetime) -> Release:
+    """Hold a release in its stage: no other begins, and whoever the stage has keeps the version.
 
     Raises:
         UnknownError: there is no such release.
         ConflictError: it is not running.
-        StoreUnavailableError: try again later.
     """
-    with _held(store, id, ("running",), "paused") as (connection, stage):
-        connection.execute("update store.release set state = 'paused' where id = %s", (id,))
-        tell(connection, id, "paused", stage, actor, now)
-        return release(connection, id)
+    stage = _hold(connection, id, ("running",), "paused")
+    connection.execute("update store.release set state = 'paused' where id = %s", (id,))
+    tell(connection, id, "paused", stage, actor, now)
+    return release(connection, id)
 
 
-def resume(store: Store, id: int, actor: str, now: datetime) -> Release:
+def resume(connection: Connection, id: int, actor: str, now: datetime) -> Release:
     """Go on with a release that was paused; its stage bakes anew, for nobody watched it meanwhile.
 
     Raises:
         UnknownError: there is no such release.
         ConflictError: it is not paused.
-        StoreUnavailableError: try again later.
     """
-    with _held(store, id, ("paused",), "resumed") as (connection, stage):
-        connection.execute("update store.release set state = 'running', stage_since_at = %s where id = %s", (now, id))
-        tell(connection, id, "resumed", stage, actor, now)
-        return release(connection, id)
+    stage = _hold(connection, id, ("paused",), "resumed")
+    connection.execute("update store.release set state = 'running', stage_since_at = %s where id = %s", (now, id))
+    tell(connection, id, "resumed", stage, actor, now)
+    return release(connection, id)
 
 
-def abort(store: Store, id: int, actor: str, now: datetime) -> Release:
+def abort(connection: Connection, id: int, actor: str, now: datetime) -> Release:
     """End a release: everybody is given the version that was live again.
 
     Raises:
         UnknownError: there is no such release.
         ConflictError: it has ended.
-        StoreUnavailableError: try again later.
     """
-    with _held(store, id, ("running", "paused"), "aborted") as (connection, stage):
-        end(connection, id, "aborted", now, f"aborted by {actor}")
-        tell(connection, id, "aborted", stage, actor, now)
-        return release(connection, id)
+    stage = _hold(connection, id, ("running", "paused"), "aborted")
+    end(connection, id, "aborted", now, f"aborted by {actor}")
+    tell(connection, id, "aborted", stage, actor, now)
+    return release(connection, id)
 
 
-@contextmanager
-def _held(store: Store, id: int, states: Sequence[str], done: str) -> Iterator[tuple[Connection, int]]:
-    with store.transaction() as connection:
-        row = connection.execute("select state, stage from store.release where id = %s for update", (id,)).fetchone()
-        if row is None:
-            raise UnknownError(f"there is no release {id}")
-        if row[0] not in states:
-            raise ConflictError(f"release {id} is {row[0]}: only one that is {' or '.join(states)} can be {done}")
-        yield connection, row[1]
+def _hold(connection: Connection, id: int, states: Sequence[str], done: str) -> int:
+    """Keep others from a release until the transaction ends; the answer is its stage."""
+    row = connection.execute("select state, stage from store.release where id = %s for update", (id,)).fetchone()
+    if row is None:
+        raise UnknownError(f"there is no release {id}")
+    state, stage = row
+    if state not in states:
+        raise ConflictError(f"release {id} is {state}; only one that is {' or '.join(states)} can be {done}")
+    return int(stage)
 
 
 def end(connection: Connection, id: int, state: str, now: datetime, reason: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, LiteralString
 
 from psycopg.rows import DictRow, dict_row
@@ -12,8 +13,9 @@ from contracts.limits import BIGINT_MAX
 from contracts.overlay import GROUP
 from functions.config.agents import everyone
 from functions.config.effective import Agent, Saved
+from functions.config.preconditions import RefusedError
 from functions.pages import Bigint, decode, encode
-from functions.store import Connection, Store
+from functions.store import Connection
 
 _RELEASE: LiteralString = """
     select r.id, r.scope, r.from_version, r.to_version, r.stages, r.stage, r.stage_since_at, r.bake_seconds, r.gates,
@@ -33,8 +35,10 @@ _EVENTS: LiteralString = """
 """
 
 
-class UnknownError(LookupError):
+class UnknownError(RefusedError):
     """There is no such release or version."""
+
+    status = HTTPStatus.NOT_FOUND
 
 
 def release(connection: Connection, id: int) -> Release:
@@ -50,28 +54,15 @@ def release(connection: Connection, id: int) -> Release:
     return found.model_copy(update={"events": [ReleaseEvent(**row) for row in _rows(connection, _EVENTS, {"id": id})]})
 
 
-def show(store: Store, id: int) -> Release:
-    """One release with its events.
-
-    Raises:
-        UnknownError: there is no such release.
-        StoreUnavailableError: try again later.
-    """
-    with store.transaction() as connection:
-        return release(connection, id)
-
-
-def page(store: Store, limit: int, cursor: str | None) -> Releases:
+def page(connection: Connection, limit: int, cursor: str | None) -> Releases:
     """One page of releases, the newest first, without their events.
 
     Raises:
         CursorError: the cursor is not of this route.
-        StoreUnavailableError: try again later.
     """
     before = decode(cursor, Bigint)[0] if cursor else BIGINT_MAX
-    with store.transaction() as connection:
-        rows = _rows(connection, _PAGE, {"before": before, "limit": limit + 1})
-        items = _releases(connection, rows[:limit])
+    rows = _rows(connection, _PAGE, {"before": before, "limit": limit + 1})
+    items = _releases(connection, rows[:limit])
     return Releases(items=items, next=encode((rows[limit - 1]["id"],)) if len(rows) > limit else None)
 
 
