@@ -7,7 +7,6 @@ whatever the store dated by its own clock is known by that, and moved to the fle
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,13 +23,12 @@ from contracts.objects import key_of
 from functions.config import releases, shown
 from functions.config.advance import Looked, advance
 from functions.config.effective import of_scope
-from functions.config.handler import handler
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, load
 from functions.retention import Retention
 from functions.store import Store
 from tests.functions.batches import frame, run
-from tests.functions.events import agent_claims, operator_claims, request
+from tests.functions.config.api import poll, save
 
 _AHEAD = timedelta(hours=1)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -123,23 +121,7 @@ class Fleet:
 
     def save(self, document: dict[str, Any], *, draft: bool = True, scope: str = "fleet") -> int:
         """Save a document, and answer its version."""
-        answer = handler(
-            request(
-                "PUT",
-                f"/v1/documents/{scope}",
-                claims=operator_claims("operator"),
-                headers={"content-type": "application/json", "if-match": "*"} if self._has(scope) else {},
-                body=json.dumps({"document": document, "activate": not draft}).encode(),
-            ),
-            None,
-        )
-        assert answer["statusCode"] == 200, answer
-        return int(json.loads(answer["body"])["version"])
-
-    def _has(self, scope: str) -> bool:
-        with self.store.transaction() as connection:
-            row = connection.execute("select count(*) from store.document where scope = %s", (scope,)).fetchone()
-        return bool(row and row[0])
+        return int(save(scope, document, activate=not draft)["version"])
 
     def live(self) -> int:
         """The live version of the fleet's document."""
@@ -170,8 +152,7 @@ class Fleet:
 
     def poll(self, hosts: Iterable[Host] | None = None) -> None:
         for host in hosts or self.hosts.values():
-            headers = {"if-none-match": host.config.etag} if host.config.etag else {}
-            answer = handler(request("GET", "/v1/config", claims=agent_claims(host.id), headers=headers), None)
+            answer = poll(host.id, host.config.etag)
             assert answer["statusCode"] in {200, 304}, answer
             if answer["statusCode"] == 200:
                 host.told(VersionedDocument.model_validate_json(answer["body"]), answer["headers"]["ETag"])
