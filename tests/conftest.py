@@ -15,7 +15,7 @@ from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from tests.faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from tests.servers import NewServer
 
-pytest_plugins = ("tests.s3",)
+pytest_plugins = ("tests.figures", "tests.s3")
 
 _numbers = itertools.count(1)
 

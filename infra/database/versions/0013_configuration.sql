@@ -30,6 +30,9 @@ create table store.release (
     created_at timestamptz not null default now(),
     ended_at timestamptz,
     comment text not null default '',
+    looked_at timestamptz,  -- when its gates were last measured
+    watched_since_at timestamptz,  -- since when that is without a pause: no silence began before, but ours
+    read_until_at timestamptz not null default now(),  -- up to where the ledger was read, by the store's own clock
     foreign key (scope, to_version) references store.document (scope, version)
 );
 create unique index one_release on store.release (scope) where state in ('running', 'paused');
@@ -53,6 +56,25 @@ create table store.release_agent (
     primary key (release_id, agent_id)
 );
 
+-- Collectors that failed in agents that were given the new version, each by the first run that shows it. What failed
+-- before as well stands here, too, lest it be compared at every look; it does not count.
+create table store.release_failure (
+    release_id bigint not null references store.release,
+    agent_id text not null,
+    target_id bigint not null,
+    collector text not null,
+    datid oid not null,  -- 0: of no database
+    started_at timestamptz not null,
+    status text not null,
+    sqlstate text,
+    detail text,
+    before boolean not null,
+    primary key (release_id, agent_id, target_id, collector, datid)
+);
+
+-- What arrived since the last look.
+create index on store.ledger (loaded_at);
+
 -- What each agent is to obey, as computed in that generation. What changes for many begins a new generation, what
 -- changes for one puts its row into none (0): its next question computes it anew, all others cost one indexed read.
 create table store.generation (
@@ -71,6 +93,42 @@ create table store.effective_body (
     etag text primary key,
     body text not null
 );
+
+-- What agents last said, and when by the store's clock; `answers`: of what they were last given to obey. Who is not heard
+-- of for longer than its patience, three uploads' time and never less than 3 minutes, is silent. A proxy may weaken the
+-- tag on its way to the agent, which then reports it so.
+create view store.heard as
+    with patience as materialized (
+        select etag, interval '1 second'
+            * greatest(3 * (body::jsonb #>> '{document,upload_every_seconds}')::bigint, 180) as patience
+        from store.effective_body
+    )
+    select a.agent_id, a.config_state, a.config_reason,
+        coalesce(e.etag = ltrim(a.config_etag, 'W/'), false) as answers,
+        a.last_seen_at - coalesce(a.clock_skew_us, 0) * interval '1 microsecond' as heard_at,
+        coalesce(p.patience, interval '3 minutes') as patience
+    from store.agent a
+    left join store.effective e using (agent_id)
+    left join patience p on p.etag = e.etag;
+
+-- For counters of the agents that were given a release's version: the time since, and as long a time before, 10 minutes
+-- at least; by each agent's own clock.
+create function store.release_stretch(of_release bigint, until_at timestamptz)
+returns table (agent_id text, target_id bigint, since boolean, from_at timestamptz, to_at timestamptz)
+language sql stable as $$
+    select r.agent_id, t.target_id, side.since, side.from_at, side.to_at
+    from store.release_agent r
+    join store.agent a using (agent_id)
+    join store.target t on t.agent_id = r.agent_id and t.name = 'host'
+    cross join lateral (
+        select r.given_at + coalesce(a.clock_skew_us, 0) * interval '1 microsecond' as given_at
+    ) as own
+    cross join lateral (
+        values (true, own.given_at, 'infinity'),
+            (false, own.given_at - greatest(until_at - r.given_at, interval '10 minutes'), own.given_at)
+    ) as side (since, from_at, to_at)
+    where r.release_id = of_release
+$$;
 
 create function store.compute_anew() returns trigger language plpgsql as $$
 declare
