@@ -2,20 +2,39 @@
 
 locals {
   routes = {
-    "POST /v1/batches"             = { function = "ingest", open = false }
-    "POST /v1/uploads"             = { function = "ingest", open = false }
-    "GET /v1/config"               = { function = "config", open = false }
-    "GET /v1/agents"               = { function = "query", open = false }
-    "GET /v1/agents/{id}/coverage" = { function = "query", open = false }
-    "GET /v1/targets"              = { function = "query", open = false }
-    "GET /v1/targets/{id}"         = { function = "query", open = false }
-    "GET /v1/targets/{id}/metrics" = { function = "query", open = false }
-    "GET /v1/health"               = { function = "query", open = true }
-    "GET /v1/version"              = { function = "query", open = true }
-    "GET /v1/openapi.json"         = { function = "query", open = true }
+    "POST /v1/batches"              = { function = "ingest", open = false }
+    "POST /v1/uploads"              = { function = "ingest", open = false }
+    "GET /v1/config"                = { function = "config", open = false }
+    "GET /v1/agents"                = { function = "query", open = false }
+    "GET /v1/agents/{id}/coverage"  = { function = "query", open = false }
+    "GET /v1/targets"               = { function = "query", open = false }
+    "GET /v1/targets/{id}"          = { function = "query", open = false }
+    "GET /v1/targets/{id}/metrics"  = { function = "query", open = false }
+    "POST /v1/agents"               = { function = "identity", open = true }
+    "DELETE /v1/agents/{id}"        = { function = "identity", open = false }
+    "POST /v1/token"                = { function = "identity", open = true }
+    "POST /v1/certificate"          = { function = "identity", open = false }
+    "GET /v1/enrolments"            = { function = "identity", open = false }
+    "POST /v1/enrolments"           = { function = "identity", open = false }
+    "DELETE /v1/enrolments/{id}"    = { function = "identity", open = false }
+    "POST /v1/auth/login"           = { function = "identity", open = true }
+    "POST /v1/auth/refresh"         = { function = "identity", open = true }
+    "POST /v1/auth/logout"          = { function = "identity", open = true }
+    "PUT /v1/auth/password"         = { function = "identity", open = false }
+    "GET /v1/users"                 = { function = "identity", open = false }
+    "POST /v1/users"                = { function = "identity", open = false }
+    "PATCH /v1/users/{name}"        = { function = "identity", open = false }
+    "PUT /v1/users/{name}/password" = { function = "identity", open = false }
+    "GET /v1/audit"                 = { function = "identity", open = false }
+    "GET /v1/health"                = { function = "query", open = true }
+    "GET /v1/version"               = { function = "query", open = true }
+    "GET /v1/openapi.json"          = { function = "query", open = true }
   }
 
   answering = toset([for route in local.routes : route.function])
+
+  # Where somebody may guess a password, each guess costing a hashing.
+  guessed = ["POST /v1/auth/login", "PUT /v1/auth/password"]
 }
 
 resource "aws_apigatewayv2_api" "this" {
@@ -23,6 +42,8 @@ resource "aws_apigatewayv2_api" "this" {
   description   = "pgAnalytics: agents upload batches and pull their configuration, operators read."
   protocol_type = "HTTP"
   tags          = local.tags
+
+  disable_execute_api_endpoint = var.domain != null
 }
 
 resource "aws_apigatewayv2_authorizer" "tokens" {
@@ -72,6 +93,16 @@ resource "aws_apigatewayv2_stage" "default" {
     throttling_rate_limit  = var.requests_per_second
   }
 
+  dynamic "route_settings" {
+    for_each = local.guessed
+
+    content {
+      route_key              = route_settings.value
+      throttling_burst_limit = var.logins_per_second
+      throttling_rate_limit  = var.logins_per_second
+    }
+  }
+
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.api.arn
     # No header is in it: one of them is the token.
@@ -87,6 +118,8 @@ resource "aws_apigatewayv2_stage" "default" {
       error      = "$context.error.message"
     })
   }
+
+  depends_on = [aws_apigatewayv2_route.this] # settings are for routes that are there
 }
 
 resource "aws_lambda_permission" "api" {

@@ -7,6 +7,8 @@ locals {
 
   bucket_url = "s3://${aws_s3_bucket.batches.id}"
 
+  bind_tokens = tostring(var.agent_domain != null)
+
   keep_days_by_metric = join(",", [for metric, days in var.store_keep_days_by_metric : "${metric}=${days}"])
 
   may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
@@ -15,6 +17,10 @@ locals {
   may_read_batches = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
   may_read_store   = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
   may_read_keys    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
+  may_read_authority = {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.authority.arn]
+  }
   may_take_messages = {
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
     resources = [aws_sqs_queue.batches.arn]
@@ -41,13 +47,30 @@ locals {
   # API Gateway waits 30 seconds for a function and 10 for the authorizer.
   functions = {
     authorizer = {
-      artifact    = "authorizer"
-      handler     = "functions.authorizer.handler.handler"
-      memory      = 512
-      timeout     = 10
-      uses_store  = false
-      may         = [local.may_read_keys]
-      environment = { PGANALYTICS_KEYS_SECRET = aws_secretsmanager_secret.keys.arn }
+      artifact   = "authorizer"
+      handler    = "functions.authorizer.handler.handler"
+      memory     = 512
+      timeout    = 10
+      uses_store = false
+      may        = [local.may_read_keys]
+      environment = {
+        PGANALYTICS_KEYS_SECRET = aws_secretsmanager_secret.keys.arn
+        PGANALYTICS_BIND_TOKENS = local.bind_tokens
+      }
+    }
+    identity = {
+      artifact   = "authorizer"
+      handler    = "functions.authorizer.door.handler"
+      memory     = 1024 # a password's hashing takes 64 MiB, and as much processor as there is
+      timeout    = 29
+      uses_store = true
+      may        = [local.may_read_keys, local.may_read_authority, local.may_read_store]
+      environment = {
+        PGANALYTICS_KEYS_SECRET      = aws_secretsmanager_secret.keys.arn
+        PGANALYTICS_AUTHORITY_SECRET = aws_secretsmanager_secret.authority.arn
+        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
+        PGANALYTICS_BIND_TOKENS      = local.bind_tokens
+      }
     }
     ingest = {
       artifact    = "ingest"

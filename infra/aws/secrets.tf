@@ -13,3 +13,10 @@ resource "aws_secretsmanager_secret" "keys" {
   recovery_window_in_days = var.secret_recovery_days
   tags                    = local.tags
 }
+
+resource "aws_secretsmanager_secret" "authority" {
+  name                    = "${var.name}/authority"
+  description             = "Authority that signs agents' certificates, as pganalytics authority create writes it."
+  recovery_window_in_days = var.secret_recovery_days
+  tags                    = local.tags
+}

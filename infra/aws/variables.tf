@@ -172,6 +172,51 @@ variable "requests_per_second" {
   }
 }
 
+variable "logins_per_second" {
+  description = "Logins, and changes of one's own password, that the API takes in a second; each hashes a password."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.logins_per_second >= 1 && floor(var.logins_per_second) == var.logins_per_second
+    error_message = "logins_per_second: a whole number from 1."
+  }
+}
+
+variable "domain" {
+  description = "Name of your own for the API, with its certificate in Certificate Manager; null: API Gateway's address, which is closed otherwise."
+  type = object({
+    name            = string
+    certificate_arn = string
+  })
+  default = null
+
+  validation {
+    condition     = var.domain == null ? true : can(regex("^[a-z0-9-]+([.][a-z0-9-]+)+$", var.domain.name)) && can(regex("^arn:[a-z-]+:acm:", var.domain.certificate_arn))
+    error_message = "domain: a name such as pganalytics.example.org, and the ARN of its certificate in Certificate Manager."
+  }
+}
+
+variable "agent_domain" {
+  description = "Another name, for agents only, that lets in who shows a client certificate of these authorities (PEM, as `pganalytics authority show` prints them). With it an agent's token is good with its certificate only. null: no client certificates."
+  type = object({
+    name            = string
+    certificate_arn = string
+    authorities     = string
+  })
+  default = null
+
+  validation {
+    condition     = var.agent_domain == null ? true : can(regex("^[a-z0-9-]+([.][a-z0-9-]+)+$", var.agent_domain.name)) && can(regex("^arn:[a-z-]+:acm:", var.agent_domain.certificate_arn))
+    error_message = "agent_domain: a name such as agents.example.org, and the ARN of its certificate in Certificate Manager."
+  }
+
+  validation {
+    condition     = var.agent_domain == null ? true : can(regex("-----BEGIN CERTIFICATE-----", var.agent_domain.authorities)) && !can(regex("PRIVATE KEY", var.agent_domain.authorities))
+    error_message = "agent_domain: authorities are certificates in PEM, and no private key."
+  }
+}
+
 variable "log_keep_days" {
   description = "Days that logs are kept."
   type        = number

@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import urllib3
+from moto.apigatewayv2.models import DomainName
 
 from contracts.routes import ROUTES
+from functions.authorizer.authority import create
+from functions.authorizer.authority import load as load_authority
 from functions.ingest.loader import object_keys
 from functions.maintenance.tasks import TASKS
 from tests.infra.aws.module import FOLDER, functions, zips
@@ -46,6 +50,7 @@ module "pganalytics" {{
   artifacts        = "{artifacts}"
   bucket_keep_days = 45
   tags             = {{ Team = "databases" }}
+  {more}
 }}
 
 output "module" {{
@@ -54,12 +59,40 @@ output "module" {{
 """
 
 
+_DOMAINS = """
+  domain = {
+    name            = "pganalytics.example.org"
+    certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/open"
+  }
+  agent_domain = {
+    name            = "agents.example.org"
+    certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/agents"
+    authorities     = file("authorities.pem")
+  }
+"""
+
+
 class Account:
     """What Terraform made, as an AWS client sees it."""
 
-    def __init__(self, url: str, made: dict[str, Any]) -> None:
+    made: dict[str, Any]
+
+    def __init__(self, url: str, terraform: Callable[..., str], write: Callable[[str], None]) -> None:
         self.url = url
-        self.made = made
+        self._terraform = terraform
+        self._write = write
+
+    def apply(self, more: str = "") -> dict[str, Any]:
+        """Apply the module with more variables than the tests' own; its outputs."""
+        self._write(more)
+        self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
+        made: dict[str, Any] = json.loads(self._terraform("output", "-json"))["module"]["value"]
+        return made
+
+    def variables(self, function: str) -> dict[str, str]:
+        found = self.client("lambda").get_function_configuration(FunctionName=self.made["functions"][function])
+        variables: dict[str, str] = found["Environment"]["Variables"]
+        return variables
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -95,7 +128,12 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
     folder, artifacts = tmp_path_factory.mktemp("root"), zips(tmp_path_factory.mktemp("artifacts"))
-    (folder / "main.tf").write_text(_ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts))
+    (folder / "authorities.pem").write_text(load_authority(_authority(folder / "authority.pem")).pem)
+
+    def write(more: str) -> None:
+        (folder / "main.tf").write_text(_ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, more=more))
+
+    write("")
     environment = os.environ | {
         "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -120,8 +158,15 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
         return done.stdout
 
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
-    terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
-    return Account(moto_url, json.loads(terraform("output", "-json"))["module"]["value"])
+    made = Account(moto_url, terraform, write)
+    made.made = made.apply()
+    return made
+
+
+def _authority(file: Path) -> Path:
+    file.touch(0o600)
+    file.write_text(create("fleet", 30, datetime.now(UTC)))
+    return file
 
 
 def test_the_bucket_is_closed_encrypted_and_keeps_versions(account: Account) -> None:
@@ -198,7 +243,7 @@ def test_functions_are_told_names_of_secrets_and_no_values(account: Account) -> 
         )
         for name, value in variables.items():
             if name.endswith("_SECRET"):
-                assert value in {account.made["store_secret"], account.made["keys_secret"]}
+                assert value in {account.made[f"{secret}_secret"] for secret in ("store", "keys", "authority")}
     assert client.get_function_configuration(FunctionName=account.made["functions"]["ingest"])["Environment"][
         "Variables"
     ] == {"PGANALYTICS_BUCKET_URL": f"s3://{account.made['bucket']}"}
@@ -218,6 +263,7 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
     take = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
     assert allowed == {
         "authorizer": read_secret,
+        "identity": read_secret,
         "ingest": logs | {"s3:PutObject"},
         "loader": read_secret | take | {"s3:GetObject", "s3:ListBucket"},
         "reconcile": read_secret | {"sqs:SendMessage", "sqs:GetQueueAttributes", "s3:ListBucket"},
@@ -238,6 +284,55 @@ def test_the_api_has_the_routes_and_the_authorizer_before_them(account: Account)
     authorizer = client.get_authorizer(ApiId=api["ApiId"], AuthorizerId=authorizer_id)
     assert authorizer["EnableSimpleResponses"] is True
     assert "pganalytics-authorizer" in authorizer["AuthorizerUri"]
+
+
+def test_logins_have_a_rate_of_their_own(account: Account) -> None:
+    client = account.client("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    settings = client.get_stage(ApiId=api["ApiId"], StageName="$default")["RouteSettings"]
+    rates = {route: (each["ThrottlingRateLimit"], each["ThrottlingBurstLimit"]) for route, each in settings.items()}
+    assert rates == {"POST /v1/auth/login": (10, 10), "PUT /v1/auth/password": (10, 10)}
+
+
+@pytest.fixture
+def _domains_as_aws_tells_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto leaves out what AWS adds to a domain: that it is there now, and where its record must lead."""
+    real = DomainName.to_json
+
+    def told(self: DomainName) -> dict[str, Any]:
+        added = {"domainNameStatus": "AVAILABLE", "apiGatewayDomainName": f"d-{self.domain_name}", "hostedZoneId": "Z1"}
+        found = real(self)
+        return {**found, "domainNameConfigurations": [{**each, **added} for each in found["domainNameConfigurations"]]}
+
+    monkeypatch.setattr(DomainName, "to_json", told)
+
+
+@pytest.mark.usefixtures("_domains_as_aws_tells_of_them")
+def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account) -> None:
+    client = account.client("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    assert account.made["agent_url"] == account.made["url"]
+    assert api["DisableExecuteApiEndpoint"] is False
+    assert {account.variables(name)["PGANALYTICS_BIND_TOKENS"] for name in ("authorizer", "identity")} == {"false"}
+
+    made = account.apply(_DOMAINS)
+    assert made["url"] == "https://pganalytics.example.org"
+    assert made["agent_url"] == "https://agents.example.org"
+    assert made["domains"]["agents.example.org"] == {"target": "d-agents.example.org", "zone": "Z1"}
+    (api,) = client.get_apis()["Items"]
+    assert api["DisableExecuteApiEndpoint"] is True
+    assert {account.variables(name)["PGANALYTICS_BIND_TOKENS"] for name in ("authorizer", "identity")} == {"true"}
+    for name in ("pganalytics.example.org", "agents.example.org"):
+        (mapping,) = client.get_api_mappings(DomainName=name)["Items"]
+        assert (mapping["ApiId"], mapping["Stage"]) == (api["ApiId"], "$default")
+    # Operators and hosts that enrol have no certificate, and come by the other name.
+    assert not client.get_domain_name(DomainName="pganalytics.example.org").get("MutualTlsAuthentication")
+    mutual = client.get_domain_name(DomainName="agents.example.org")["MutualTlsAuthentication"]
+    bucket, _, key = mutual["TruststoreUri"].removeprefix("s3://").partition("/")
+    stored = account.client("s3").get_object(Bucket=bucket, Key=key, VersionId=mutual["TruststoreVersion"])
+    content = stored["Body"].read()
+    assert b"BEGIN CERTIFICATE" in content
+    assert b"PRIVATE" not in content
 
 
 def test_logs_do_not_stay_for_ever(account: Account) -> None:
@@ -263,6 +358,6 @@ def test_what_was_left_behind_is_queued_by_the_clock(account: Account) -> None:
 
 def test_secrets_stand_empty_until_an_operator_fills_them(account: Account) -> None:
     client = account.client("secretsmanager")
-    for output in ("store_secret", "keys_secret"):
+    for output in ("store_secret", "keys_secret", "authority_secret"):
         with pytest.raises(client.exceptions.ResourceNotFoundException):
             client.get_secret_value(SecretId=account.made[output])

@@ -23,7 +23,7 @@ def _named(function: Function) -> str:
 
 def test_every_artifact_is_used_and_can_be_built() -> None:
     assert {function.artifact for function in ALL} == set(FUNCTIONS)
-    assert len(ALL) == 7
+    assert len(ALL) == 8
 
 
 @pytest.mark.parametrize("function", ALL, ids=_named)
@@ -49,6 +49,7 @@ def test_a_function_may_read_the_secrets_it_is_told_of_and_no_other(function: Fu
     may = {
         "PGANALYTICS_STORE_DSN_SECRET": "may_read_store" in function.may,
         "PGANALYTICS_KEYS_SECRET": "may_read_keys" in function.may,
+        "PGANALYTICS_AUTHORITY_SECRET": "may_read_authority" in function.may,
     }
     assert {name for name, allowed in may.items() if allowed} == told
 
@@ -60,6 +61,27 @@ def test_only_the_door_writes_to_the_bucket_and_it_does_not_know_the_store() -> 
 
 def test_routes_are_those_of_the_contracts() -> None:
     assert routes() == {route.key: (route.function, route.audience is None) for route in ROUTES}
+
+
+def test_only_who_signs_certificates_reads_their_authority_and_the_authorizer_knows_no_store() -> None:
+    assert {function.name for function in ALL if "may_read_authority" in function.may} == {"identity"}
+    (authorizer,) = (function for function in ALL if function.name == "authorizer")
+    assert authorizer.may == {"may_read_keys"}
+
+
+def test_tokens_are_bound_where_they_are_given_and_where_they_are_verified() -> None:
+    told = {function.name for function in ALL if "PGANALYTICS_BIND_TOKENS" in function.environment}
+    assert told == {"authorizer", "identity"}
+    assert "bind_tokens = tostring(var.agent_domain != null)" in text()
+
+
+def test_what_hashes_a_password_has_a_rate_of_its_own() -> None:
+    (guessed,) = re.findall(r"guessed = \[(.*)\]", text())
+    routes_told = re.findall(r'"(.*?)"', guessed)
+    assert set(routes_told) <= {route.key for route in ROUTES}
+    hashing = {"POST /v1/auth/login", "PUT /v1/auth/password"}
+    assert set(routes_told) == hashing
+    assert "route_settings.value" in blocks('resource "aws_apigatewayv2_stage"')["default"]
 
 
 def test_the_authorizer_answers_for_one_route_at_a_time() -> None:
@@ -113,7 +135,7 @@ def test_the_reconciler_sends_to_the_queue_that_the_loader_takes_from() -> None:
 
 def test_no_secret_has_a_value_here() -> None:
     assert "aws_secretsmanager_secret_version" not in text()
-    assert set(blocks('resource "aws_secretsmanager_secret"')) == {"store", "keys"}
+    assert set(blocks('resource "aws_secretsmanager_secret"')) == {"store", "keys", "authority"}
 
 
 def test_no_provider_but_one() -> None:
