@@ -39,6 +39,7 @@ CONFIG = {
 
 _CURSOR = "a cursor is one that the route gave"
 _INTEGER = "an integer is one by how it is written: 1.0 is none, but is to a schema"
+_DOCUMENT = "a document has the keys that there are, and who saves it names the version that it follows"
 
 #: Where what a schema allows may still be wrong, and why.
 UNSAID = {
@@ -53,6 +54,15 @@ UNSAID = {
     "GET /v1/enrolments": _CURSOR,
     "GET /v1/users": _CURSOR,
     "GET /v1/audit": _CURSOR,
+    "GET /v1/documents": _CURSOR,
+    "GET /v1/documents/{scope}/versions": _CURSOR,
+    "GET /v1/configuration": _CURSOR,
+    "GET /v1/releases": _CURSOR,
+    "PUT /v1/documents/{scope}": _DOCUMENT,
+    "POST /v1/documents/validate": _DOCUMENT,
+    "POST /v1/documents/{scope}/rollback": _DOCUMENT,
+    "PUT /v1/agents/{id}/labels": _INTEGER,
+    "POST /v1/releases": _INTEGER,
     "GET /v1/agents/{id}/coverage": "of two instants one is the earlier, and not long before",
     "GET /v1/targets/{id}/metrics": "of two instants one is the earlier, and not long before",
 }
