@@ -53,7 +53,7 @@ class _Claims(BaseModel):
 class Confirmation(BaseModel):
     """The certificate that a token is bound to: the base64url of the sha-256 of its DER (RFC 8705, section 3.1)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     x5t_s256: Annotated[str, Field(alias="x5t#S256", pattern=r"^[A-Za-z0-9_-]{43}$")]
 
@@ -67,7 +67,7 @@ class AgentClaims(_Claims):
     aud: Literal[Audience.AGENT]
     sub: AgentId
     scope: Literal["batches:write config:read"] = "batches:write config:read"
-    cnf: Confirmation | None = None
+    cnf: Annotated[Confirmation | None, Field(exclude_if=lambda cnf: cnf is None)] = None
 
 
 class OperatorClaims(_Claims):

@@ -12,7 +12,8 @@ from functions.store import Connection
 #: No text that a caller chose takes more room.
 MAX_CHARACTERS = 300
 
-#: Refusals of one kind of actor in a minute: strangers must not fill the store. The function's log has all of them.
+#: Refusals of one action, by one kind of actor, in a minute: strangers must not fill the store, nor hide what one of
+#: them does here behind what others do there. The function's log has all of them.
 MAX_REFUSED_A_MINUTE = 300
 
 Actor = Literal["agent", "operator", "command", "nobody"]
@@ -34,7 +35,7 @@ def record(
 
     Whatever a stranger sent as a name can be written. No secret belongs into any of it.
     """
-    if outcome == "refused" and _refused_in_a_minute(connection, actor_kind) >= MAX_REFUSED_A_MINUTE:
+    if outcome == "refused" and _refused_in_a_minute(connection, actor_kind, action) >= MAX_REFUSED_A_MINUTE:
         return
     connection.execute(
         """
@@ -45,13 +46,14 @@ def record(
     )
 
 
-def _refused_in_a_minute(connection: Connection, actor_kind: str) -> int:
+def _refused_in_a_minute(connection: Connection, actor_kind: str, action: str) -> int:
     row = connection.execute(
         """
         select count(*) from identity.audit
-        where at > clock_timestamp() - interval '1 minute' and outcome = 'refused' and actor_kind = %s
+        where at > clock_timestamp() - interval '1 minute' and outcome = 'refused'
+            and actor_kind = %s and action = %s
         """,
-        (actor_kind,),
+        (actor_kind, action),
     ).fetchone()
     return int(row[0]) if row else 0
 

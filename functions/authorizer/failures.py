@@ -7,11 +7,11 @@ their hashes: any text is one, and some are passwords in the wrong field.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from functions.addresses import network
 from functions.store import Connection
 
 #: So many failures cost nothing; each one after them doubles the wait, up to the longest.
@@ -66,19 +66,6 @@ def wait_seconds(failures: int, free: int) -> int:
     if failures < free:
         return 0
     return min(1 << min(failures - free, 30), MAX_WAIT_SECONDS)
-
-
-def network(address: str) -> str:
-    """What counts as one address: whoever has one of IPv6 has its whole /64."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def hashed(name: str) -> str:

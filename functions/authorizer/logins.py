@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
+from aws_lambda_powertools import Logger
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from contracts.identity import LoginAsked, RoleName, SessionGranted, UserName
@@ -15,6 +16,8 @@ from functions.authorizer.failures import Attempt
 from functions.authorizer.keys import Keys
 from functions.authorizer.passwords import BusyError, Passwords
 from functions.store import Connection, Store
+
+logger = Logger(service="pganalytics")
 
 _NAME = TypeAdapter[str](UserName)
 
@@ -161,6 +164,7 @@ def _refused(
 ) -> None:
     # A name that no account has is not written down: now and then it is somebody's password, in the wrong field.
     name = account.name if account else None
+    logger.warning("refused", extra={"action": action, "address": address, "user": name, **detail})
     record(
         connection,
         actor_kind="nobody",

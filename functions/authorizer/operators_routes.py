@@ -33,7 +33,7 @@ from functions.authorizer.parts import keys, store
 from functions.authorizer.passwords import BusyError, passwords
 from functions.http import ProblemError, answers, calling_operator, problem, source_address
 from functions.instants import Instant
-from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
+from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS
 
 Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before.")]
@@ -191,13 +191,8 @@ def _answer_refused(error: operators.OperatorRefusedError) -> Response[str]:
     return problem(error.status, str(error))
 
 
-def _answer_cursor(error: CursorError) -> Response[str]:
-    return problem(HTTPStatus.BAD_REQUEST, str(error))
-
-
 router.exception_handler(logins.LoginRefusedError)(_answer_unproven)
 router.exception_handler(sessions.SessionEndedError)(_answer_unproven)
 router.exception_handler(logins.SlowedError)(_answer_slowed)
 router.exception_handler(BusyError)(_answer_busy)
 router.exception_handler(operators.OperatorRefusedError)(_answer_refused)
-router.exception_handler(CursorError)(_answer_cursor)

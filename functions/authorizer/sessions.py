@@ -7,6 +7,7 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 
+from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
 from contracts.claims import ISSUER, TOKEN_SECONDS, Audience, OperatorClaims
@@ -21,6 +22,8 @@ REFRESH = timedelta(days=7)
 SESSION = timedelta(days=30)
 
 _PREFIX = "pgr_"
+
+logger = Logger(service="pganalytics")
 
 
 class SessionEndedError(Exception):
@@ -71,15 +74,17 @@ def refresh(store: Store, keys: Keys, token: SecretStr, address: str, now: datet
             connection.execute(
                 "update identity.session set ended_at = %s, ended_why = 'reuse' where id = %s", (now, session)
             )
+            detail = {"reason": "a refresh token came twice, which ended its session", "session": str(session)}
+            logger.warning("refused", extra={"action": "refresh", "address": address, "user": name, **detail})
             record(
                 connection,
-                actor_kind="nobody",
+                actor_kind="operator",  # whoever of the two it was: the token was of this operator's session
                 actor=name,
                 address=address,
                 action="refresh",
                 subject=name,
                 outcome="refused",
-                detail={"reason": "a refresh token came twice, which ended its session", "session": str(session)},
+                detail=detail,
             )
     raise SessionEndedError
 

@@ -33,8 +33,7 @@ class UnknownKeyError(TokenRefusedError):
 def issue(claims: AgentClaims | OperatorClaims, keys: Keys) -> str:
     """A token that says these claims, signed with the first key."""
     signing = keys.signing
-    said = claims.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return jwt.encode(said, signing.secret, ALGORITHM, {"kid": signing.kid})
+    return jwt.encode(claims.model_dump(mode="json"), signing.secret, ALGORITHM, {"kid": signing.kid})
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -25,9 +25,10 @@ from starlette.types import Receive, Scope, Send
 
 from contracts.claims import Audience
 from contracts.routes import Route, find, methods
+from functions.addresses import network
 from functions.http import PROBLEM, SAFE_HEADERS, STRICT_TRANSPORT, problem_text
 from infra.standalone.events import Event, FunctionContext, HttpRequest, authorizer_event, http_event
-from infra.standalone.limits import DEFAULTS, Buckets, BusyError, Limits, Places, network
+from infra.standalone.limits import DEFAULTS, Buckets, BusyError, Limits, Places
 from infra.standalone.pools import Pools
 from infra.standalone.protocol import CLIENT_CERT, MAX_HEAD_BYTES
 from infra.standalone.settings import is_loopback

@@ -8,7 +8,8 @@ import socket
 import time
 from typing import Any
 
-from infra.standalone.limits import BusyError, Places, network
+from functions.addresses import network
+from infra.standalone.limits import BusyError, Places
 
 #: Files that the server has open beside connections of HTTP: the store's, the queue, the bucket's.
 _OTHER_FILES = 256

@@ -11,6 +11,7 @@ from contracts.claims import CLAIMS, ISSUER, TOKEN_SECONDS, AgentClaims, Audienc
 
 _TIMES = {"iss": ISSUER, "iat": 1000, "nbf": 1000, "exp": 1000 + TOKEN_SECONDS, "jti": "0123456789abcdef"}
 AGENT = {**_TIMES, "aud": "pganalytics-agent", "sub": "db-117", "scope": "batches:write config:read"}
+BOUND = {**AGENT, "cnf": {"x5t#S256": "A" * 43}}
 OPERATOR = {**_TIMES, "aud": "pganalytics-operator", "sub": "ada@example.org", "scope": "operator"}
 
 
@@ -19,7 +20,7 @@ def test_the_audience_decides_what_the_claims_are() -> None:
     assert isinstance(CLAIMS.validate_python(OPERATOR), OperatorClaims)
 
 
-@pytest.mark.parametrize("claims", [AGENT, OPERATOR], ids=["agent", "operator"])
+@pytest.mark.parametrize("claims", [AGENT, BOUND, OPERATOR], ids=["agent", "bound", "operator"])
 def test_claims_survive_json(claims: dict[str, Any]) -> None:
     found = CLAIMS.validate_python(claims)
     assert CLAIMS.validate_json(found.model_dump_json()) == found
@@ -67,6 +68,16 @@ def test_audiences_differ() -> None:
 def test_other_claims_are_refused(claims: dict[str, Any], change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CLAIMS.validate_python({**claims, **change})
+
+
+@pytest.mark.parametrize(
+    "cnf", [{}, {"x5t#S256": "A" * 42}, {"x5t#S256": "A" * 43, "jkt": "A"}, {"x5t_s256": "A" * 43}, "A"]
+)
+def test_a_token_is_bound_to_one_certificate_or_to_none(cnf: object) -> None:
+    with pytest.raises(ValidationError):
+        CLAIMS.validate_python({**AGENT, "cnf": cnf})
+    with pytest.raises(ValidationError):
+        CLAIMS.validate_python({**OPERATOR, "cnf": BOUND["cnf"]})
 
 
 @pytest.mark.parametrize("missing", ["iss", "aud", "sub", "exp", "nbf", "iat", "jti"])

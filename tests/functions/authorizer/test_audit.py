@@ -73,3 +73,10 @@ def test_strangers_do_not_fill_the_store(connection: Connection) -> None:
     connection.execute("update identity.audit set at = at - interval '1 minute'")
     _refuse(connection, "nobody")
     assert _entries(connection) == MAX_REFUSED_A_MINUTE + 3
+
+
+def test_a_flood_of_one_thing_hides_nothing_of_another(connection: Connection) -> None:
+    for _ in range(MAX_REFUSED_A_MINUTE + 1):
+        record(connection, actor_kind="nobody", actor=None, address="::1", action="agent.enrol", outcome="refused")
+    _refuse(connection, "nobody")
+    assert _entries(connection) == MAX_REFUSED_A_MINUTE + 1

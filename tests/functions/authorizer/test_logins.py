@@ -74,12 +74,18 @@ def test_a_password_in_the_field_of_the_name_is_not_written_down(operators: Oper
     assert _found_anywhere(connection, PASSWORD[:7]) == []
 
 
-def test_no_secret_is_stored_as_it_is(operators: Operators, connection: Connection) -> None:
+def test_no_secret_is_stored_or_logged_as_it_is(
+    operators: Operators, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     granted = operators.login()
     with pytest.raises(LoginRefusedError):
         operators.login(password=WRONG)
     for secret in (PASSWORD, WRONG, granted.refresh_token, granted.access_token):
         assert _found_anywhere(connection, secret) == []
+    logged = " ".join(str(vars(line)) for line in caplog.records)
+    assert "wrong password" in logged
+    for secret in (PASSWORD, WRONG, granted.refresh_token, granted.access_token):
+        assert secret not in logged
     assert granted.refresh_token not in repr(granted)
     assert granted.access_token not in repr(granted)
 

@@ -66,7 +66,7 @@ def test_a_token_that_comes_twice_ends_the_session_for_both(operators: Operators
     assert _ended(operators, owners)
     assert _why(connection) == ["reuse"]
     assert audited(connection, "refresh") == [
-        ("nobody", "ann", HERE, "refresh", "ann", "refused", "a refresh token came twice, which ended its session")
+        ("operator", "ann", HERE, "refresh", "ann", "refused", "a refresh token came twice, which ended its session")
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.standalone.limits import Buckets, BusyError, Places, network
+from infra.standalone.limits import Buckets, BusyError, Places
 
 
 def test_a_bucket_fills_with_time_and_no_further() -> None:
@@ -52,18 +52,3 @@ def test_places_are_given_back() -> None:
     with places.place("c"), pytest.raises(BusyError):
         places.enter("d")
     places.enter("d")
-
-
-@pytest.mark.parametrize(
-    ("address", "whom"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("nonsense", "nonsense"),
-    ],
-)
-def test_an_address_stands_for_its_host(address: str, whom: str) -> None:
-    assert network(address) == whom
