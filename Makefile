@@ -40,8 +40,9 @@ check: format lint types imports test test-matrix build #: everything that CI ru
 format: $(INSTALLED) #: is every file formatted?
 	$(BIN)/ruff format --check .
 
-lint: $(INSTALLED) #: ruff
+lint: $(INSTALLED) #: ruff, bandit
 	$(BIN)/ruff check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive agent cli contracts functions infra
 
 types: $(INSTALLED) #: mypy, strict
 	$(BIN)/mypy

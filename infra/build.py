@@ -126,9 +126,9 @@ def _install(needs: Sequence[str], lock: Mapping[str, str], arch: Arch, python: 
 
 
 def _tags(python: str) -> tuple[str, ...]:
-    # Lambda's Python 3.11 stands on glibc 2.26, and every newer one on 2.34.
-    older = ("manylinux2014", "manylinux_2_17")
-    return older if _minor(python) < 12 else (*older, "manylinux_2_27", "manylinux_2_28")
+    # Lambda's Python 3.11 stands on glibc 2.26, and every newer one on 2.34. A tag is the oldest that will do.
+    newest = 26 if _minor(python) < 12 else 34
+    return ("manylinux2014", *(f"manylinux_2_{minor}" for minor in range(17, newest + 1)))
 
 
 def _minor(python: str) -> int:

@@ -94,6 +94,17 @@ def test_the_authorizer_denies_from_its_artifact_alone(unzipped: dict[str, Path]
     assert answer == {"isAuthorized": False, "context": {}}
 
 
+def test_agents_and_operators_are_answered_from_the_same_artifact(unzipped: dict[str, Path]) -> None:
+    """What signs certificates and hashes passwords is compiled, and has to be for Lambda's machine."""
+    event = request("POST", "/v1/auth/login", headers={"content-type": "application/json"}, body=b"{}")
+    answer = _call(unzipped["authorizer"], "functions.authorizer.door", event)
+    assert (answer["statusCode"], "body.name" in answer["body"]) == (422, True)
+
+
+def test_artifacts_are_small_enough_to_be_uploaded_as_they_are(first: dict[str, dict[str, Any]]) -> None:
+    assert all(each["bytes"] < 50 * 1024 * 1024 for each in first.values())
+
+
 class _SecretsManager(BaseHTTPRequestHandler):
     """Answers every call with one secret."""
 
