@@ -56,6 +56,8 @@ UNSAID = {
     "GET /v1/audit": _CURSOR,
     "GET /v1/documents": _CURSOR,
     "GET /v1/documents/{scope}/versions": _CURSOR,
+    "GET /v1/documents/{scope}/versions/{version}": _INTEGER,
+    "GET /v1/documents/{scope}/diff": _INTEGER,
     "GET /v1/configuration": _CURSOR,
     "GET /v1/releases": _CURSOR,
     "PUT /v1/documents/{scope}": _DOCUMENT,
