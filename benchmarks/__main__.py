@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, fleet, growth, load, versions
+from benchmarks import agent, cycle, fleet, growth, load, releases, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "load": load.main,
     "fleet": fleet.main,
     "growth": growth.main,
+    "releases": releases.main,
     "versions": versions.main,
 }
 

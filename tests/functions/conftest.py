@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from functions.authorizer import handler as authorizer
+from functions.config import advance_handler
 from functions.config import parts as config_parts
 from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
@@ -50,7 +51,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, store_dsn: str, bucket_folder: Pat
 def _nothing_cached() -> Iterator[None]:
     yield
     stores: list[Callable[[], Store]] = [config_parts.store, query._store, loader._store, maintenance._store]
-    stores.append(reconcile._store)
+    stores += [reconcile._store, advance_handler._store]
     for opened in stores:
         if _caches(opened).cache_info().currsize:
             opened().close()

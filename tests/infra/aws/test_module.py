@@ -23,7 +23,7 @@ def _named(function: Function) -> str:
 
 def test_every_artifact_is_used_and_can_be_built() -> None:
     assert {function.artifact for function in ALL} == set(FUNCTIONS)
-    assert len(ALL) == 7
+    assert len(ALL) == 8
 
 
 @pytest.mark.parametrize("function", ALL, ids=_named)
@@ -94,6 +94,15 @@ def test_the_schedule_asks_for_every_task_and_no_other() -> None:
     entries = text().partition("\n  schedules = {\n")[2].partition("\n  }\n")[0]
     assert set(re.findall(r"^    (\w+) = {", entries, re.MULTILINE)) == set(TASKS)
     assert "jsonencode({ task = each.key })" in blocks('resource "aws_cloudwatch_event_target"')["maintenance"]
+
+
+def test_releases_are_looked_at_every_minute() -> None:
+    rule = blocks('resource "aws_cloudwatch_event_rule"')["release"]
+    assert re.search(r'schedule_expression += "rate\(1 minute\)"', rule)
+    target = blocks('resource "aws_cloudwatch_event_target"')["release"]
+    assert 'aws_lambda_function.this["release"].arn' in target
+    (release,) = (function for function in ALL if function.name == "release")
+    assert release.may == {"may_read_store"}
 
 
 def test_maintenance_ends_before_it_is_ended() -> None:
