@@ -13,7 +13,8 @@ from functions.store import Connection
 # that runs seldom has to fail once. Failed before has what failed in as long a time before, 10 minutes at least and 6
 # hours at most, or in its last run before. All instants are the agent's own: given_at is moved to its clock.
 #
-# One agent that fails is enough to know of: of each some collectors are compared, and none once one of them counts.
+# One collector that fails is enough to know of an agent, and a part of the agents is enough to fail the gate: where
+# there are more, some are compared, others in the next look. What is compared and counts is not looked for again.
 _NOTE: LiteralString = """
     with arrived as materialized (
         select g.agent_id, l.sent_at, g.given_at
@@ -29,19 +30,33 @@ _NOTE: LiteralString = """
         ) as g
         join store.ledger l on l.agent_id = g.agent_id and l.sent_at > g.given_at
         where l.loaded_at > %(read_from)s
-    ), failed as materialized (
-        select b.agent_id, b.given_at, r.*
+    ), failing as materialized (
+        select b.agent_id, b.given_at, r.target_id, r.collected_at,
+            row_number() over (partition by r.target_id order by r.collected_at desc) as place
         from arrived b
         join store.target t on t.agent_id = b.agent_id
+        cross join lateral (
+            select s.target_id, s.collected_at
+            from store.runs s
+            where s.target_id = t.target_id and s.collected_at = b.sent_at and s.status && %(failing)s::text[]
+            offset 0  -- looked up batch by batch
+        ) as r
+    ), failed as materialized (
+        select b.agent_id, b.given_at, r.*
+        from failing b
+        join (
+            select agent_id from (select distinct agent_id from failing) as f order by random() limit %(agents)s
+        ) as chosen using (agent_id)
         cross join lateral (
             select s.target_id, s.collected_at, u.*
             from store.runs s
             cross join lateral unnest(s.collector, s.datid, s.started_at, s.status, s.sqlstate, s.detail)
                 as u (collector, datid, started_at, status, sqlstate, detail)
-            where s.target_id = t.target_id and s.collected_at = b.sent_at and s.status && %(failing)s::text[]
+            where s.target_id = b.target_id and s.collected_at = b.collected_at
                 and u.status = any(%(failing)s::text[]) and u.started_at > b.given_at
-            offset 0  -- looked up batch by batch
+            offset 0
         ) as r
+        where b.place <= %(batches)s
     ), newest as (
         select distinct on (f.target_id, f.collector, f.datid) f.*
         from failed f
@@ -54,7 +69,7 @@ _NOTE: LiteralString = """
     ), compared as materialized (
         select *
         from (select *, row_number() over (partition by agent_id order by target_id, collector, datid) from newest) as n
-        where row_number <= %(at_most)s
+        where row_number <= %(collectors)s
     )
     insert into store.release_failure
         (release_id, agent_id, target_id, collector, datid, started_at, status, sqlstate, detail, before)
@@ -63,14 +78,18 @@ _NOTE: LiteralString = """
     from compared s
     left join lateral (
         select u.status = any(%(failing)s::text[]) as failed, u.started_at
-        from store.runs p
+        from (
+            select r.*
+            from store.runs r
+            where r.target_id = s.target_id and s.collector = any(r.collector)
+                and r.collected_at > s.started_at - interval '6 hours' and r.collected_at <= s.collected_at
+            order by r.collected_at desc
+            limit 10  -- some may be of other databases
+        ) as p
         cross join lateral unnest(p.collector, p.datid, p.started_at, p.status)
             as u (collector, datid, started_at, status)
-        where p.target_id = s.target_id
-            and p.collected_at > s.started_at - interval '6 hours' and p.collected_at <= s.collected_at
-            and s.collector = any(p.collector) and u.collector = s.collector and u.datid is not distinct from s.datid
-            and u.started_at < s.started_at
-        order by p.collected_at desc, u.started_at desc
+        where u.collector = s.collector and u.datid is not distinct from s.datid and u.started_at < s.started_at
+        order by u.started_at desc
         limit 1
     ) as previous on true
     cross join lateral (
@@ -86,6 +105,7 @@ _NOTE: LiteralString = """
                 and u.collector = s.collector and u.datid is not distinct from s.datid
                 and u.started_at <= s.given_at
         ) or coalesce(previous.failed and previous.started_at <= s.given_at, false) as failed
+        offset 0  -- once, not in each of the places below
     ) as before
     where before.failed
         or previous.started_at is null
@@ -96,13 +116,13 @@ _NOTE: LiteralString = """
 
 _FAILING = ["error", "permission", "timeout", "unsupported"]
 
-#: So many collectors of an agent are compared in one look.
-_AT_MOST = 5
+#: Compared in one look: agents, the newest batches of each target, and collectors of each agent.
+_MOST = {"agents": 2000, "batches": 3, "collectors": 5}
 
 # A load is seen when its transaction ends, and stands in the ledger with when it began: a later look reads a little of
-# what an earlier one has read. After a long pause only the last hour is read, for what fails still does.
+# what an earlier one has read. After a long pause only the last minutes are read, for what fails still does.
 _FROM: LiteralString = """
-    select greatest(read_until_at - interval '2 minutes', now() - interval '1 hour'), now()
+    select greatest(read_until_at - interval '1 minute', now() - interval '15 minutes'), now()
     from store.release where id = %s
 """
 
@@ -113,5 +133,5 @@ def note(connection: Connection, release_id: int) -> None:
     if row is None:
         return
     read_from, until = row
-    connection.execute(_NOTE, {"release": release_id, "read_from": read_from, "failing": _FAILING, "at_most": _AT_MOST})
+    connection.execute(_NOTE, {"release": release_id, "read_from": read_from, "failing": _FAILING, **_MOST})
     connection.execute("update store.release set read_until_at = %s where id = %s", (until, release_id))

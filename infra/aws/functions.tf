@@ -118,6 +118,15 @@ locals {
       may         = [local.may_read_store]
       environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
     }
+    release = {
+      artifact    = "config"
+      handler     = "functions.config.advance_handler.handler"
+      memory      = 512
+      timeout     = 120
+      uses_store  = true
+      may         = [local.may_read_store]
+      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+    }
     query = {
       artifact    = "query"
       handler     = "functions.query.handler.handler"

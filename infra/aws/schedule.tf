@@ -70,3 +70,26 @@ resource "aws_lambda_permission" "reconcile" {
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.reconcile.arn
 }
+
+# Each look at the releases on their way is apart from the one before: nothing is lost where one is missed.
+
+resource "aws_cloudwatch_event_rule" "release" {
+  name                = "${var.name}-release"
+  description         = "Measures the gates of releases, halts what fails, and begins the next stage of what has baked."
+  schedule_expression = "rate(1 minute)"
+  tags                = local.tags
+}
+
+resource "aws_cloudwatch_event_target" "release" {
+  rule  = aws_cloudwatch_event_rule.release.name
+  arn   = aws_lambda_function.this["release"].arn
+  input = jsonencode({})
+}
+
+resource "aws_lambda_permission" "release" {
+  statement_id  = "release"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["release"].function_name
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.release.arn
+}

@@ -25,7 +25,11 @@ EVERY = {
     "configuration": timedelta(days=1),
 }
 
+#: So often the releases that are on their way are looked at.
+LOOK = timedelta(seconds=10)
+
 Maintenance = Callable[[Event, FunctionContext], Any]
+Advance = Callable[[Event, FunctionContext], Any]
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,18 @@ class MaintenanceContext(FunctionContext):
         return 900_000 if self.running() else 0
 
 
-def schedule(maintenance: Maintenance, queue: Queue, reconcile: Callable[[], Reconciled]) -> BackgroundScheduler:
+def schedule(
+    maintenance: Maintenance, queue: Queue, reconcile: Callable[[], Reconciled], advance: Advance
+) -> BackgroundScheduler:
     """A scheduler, not yet started: the tasks of maintenance, and a word on the queue every 5 minutes.
 
-    What was left behind is queued every 10 minutes; at the start the server does that apart.
+    What was left behind is queued every 10 minutes; at the start the server does that apart. Releases are looked at
+    however long a task of maintenance takes.
     """
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(1)},  # one thread keeps one connection to the store
+        # One thread keeps one connection to the store.
+        executors={"default": ThreadPoolExecutor(1), "releases": ThreadPoolExecutor(1)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
     context = MaintenanceContext(running=lambda: bool(scheduler.running))
@@ -62,6 +70,7 @@ def schedule(maintenance: Maintenance, queue: Queue, reconcile: Callable[[], Rec
         )
     scheduler.add_job(report, "interval", (queue,), id="report", minutes=5)
     scheduler.add_job(queue_left_behind, "interval", (reconcile,), id="reconcile", minutes=10)
+    scheduler.add_job(look, "interval", (advance,), id="releases", executor="releases", seconds=LOOK.total_seconds())
     return scheduler
 
 
@@ -71,6 +80,14 @@ def maintain(maintenance: Maintenance, task: str, context: FunctionContext) -> N
         maintenance({"task": task}, context)
     except Exception as error:  # noqa: BLE001 - the store's outage, whatever its name
         logger.warning("maintenance failed", extra={"task": task, "error": f"{type(error).__name__}: {error}"})
+
+
+def look(advance: Advance) -> None:
+    """Look at the releases; a failure is told and left to the next time, for all that is known is in the store."""
+    try:
+        advance({}, FunctionContext("release"))
+    except Exception as error:  # noqa: BLE001 - the store's outage, whatever its name
+        logger.warning("releases not looked at", extra={"error": f"{type(error).__name__}: {error}"})
 
 
 def queue_left_behind(reconcile: Callable[[], Reconciled]) -> None:

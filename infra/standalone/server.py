@@ -26,6 +26,7 @@ from functions.authorizer.authority import load as load_authority
 from functions.authorizer.handler import AuthorizerEnvironment
 from functions.authorizer.keys import KeysError, load
 from functions.authorizer.parts import DoorEnvironment
+from functions.config import advance_handler as release
 from functions.config import handler as config
 from functions.environment import EnvironmentVariableError, read
 from functions.ingest import door, loader
@@ -166,7 +167,7 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
     store = Store(settings.store_dsn, "pganalytics reconcile")
     left_behind = LeftBehind(open_bucket(settings.bucket_url), store, queue, read(LeftBehindEnvironment))
     reconciler = Reconciler(left_behind.of_all_days, done=store.close)
-    scheduler = schedule(maintenance.handler, queue, left_behind.of_the_last_days)
+    scheduler = schedule(maintenance.handler, queue, left_behind.of_the_last_days, release.handler)
     with _signals(http):
         worker.start()
         reconciler.start()

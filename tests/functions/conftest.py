@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from functions.authorizer import handler as authorizer
 from functions.authorizer import key_source, parts
+from functions.config import advance_handler
 from functions.config import parts as config_parts
 from functions.ingest import door, loader, reconcile
 from functions.maintenance import handler as maintenance
@@ -60,7 +61,7 @@ def identity(monkeypatch: pytest.MonkeyPatch, deployed: None, tmp_path: Path) ->
 def _nothing_cached() -> Iterator[None]:
     yield
     stores: list[Callable[[], Store]] = [config_parts.store, query._store, loader._store, maintenance._store]
-    stores += [reconcile._store, parts.store]
+    stores += [reconcile._store, parts.store, advance_handler._store]
     for opened in stores:
         if _caches(opened).cache_info().currsize:
             opened().close()

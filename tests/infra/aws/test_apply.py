@@ -268,6 +268,7 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
         "loader": read_secret | take | {"s3:GetObject", "s3:ListBucket"},
         "reconcile": read_secret | {"sqs:SendMessage", "sqs:GetQueueAttributes", "s3:ListBucket"},
         "config": read_secret,
+        "release": read_secret,
         "query": read_secret,
         "maintenance": read_secret,
     }
@@ -354,6 +355,11 @@ def test_what_was_left_behind_is_queued_by_the_clock(account: Account) -> None:
     assert target["Arn"].endswith(":function:pganalytics-reconcile")
     variables = account.client("lambda").get_function_configuration(FunctionName="pganalytics-reconcile")
     assert variables["Environment"]["Variables"]["PGANALYTICS_QUEUE_URL"] == account.made["queue_url"]
+
+
+def test_releases_are_looked_at_by_the_clock(account: Account) -> None:
+    (target,) = account.client("events").list_targets_by_rule(Rule="pganalytics-release")["Targets"]
+    assert target["Arn"].endswith(":function:pganalytics-release")
 
 
 def test_secrets_stand_empty_until_an_operator_fills_them(account: Account) -> None:

@@ -118,6 +118,15 @@ def test_the_schedule_asks_for_every_task_and_no_other() -> None:
     assert "jsonencode({ task = each.key })" in blocks('resource "aws_cloudwatch_event_target"')["maintenance"]
 
 
+def test_releases_are_looked_at_every_minute() -> None:
+    rule = blocks('resource "aws_cloudwatch_event_rule"')["release"]
+    assert re.search(r'schedule_expression += "rate\(1 minute\)"', rule)
+    target = blocks('resource "aws_cloudwatch_event_target"')["release"]
+    assert 'aws_lambda_function.this["release"].arn' in target
+    (release,) = (function for function in ALL if function.name == "release")
+    assert release.may == {"may_read_store"}
+
+
 def test_maintenance_ends_before_it_is_ended() -> None:
     """One task's own limit, and the time that what is in hand then may take, are within the function's."""
     (limit,) = re.findall(r"var\.rollup_seconds <= (\d+)", blocks("variable")["rollup_seconds"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,16 @@ from functions.ingest.reconcile import Reconciled
 from functions.maintenance.tasks import TASKS
 from infra.standalone.events import Event, FunctionContext
 from infra.standalone.queue import Queue
-from infra.standalone.schedule import EVERY, MaintenanceContext, maintain, queue_left_behind, report, schedule
+from infra.standalone.schedule import (
+    EVERY,
+    LOOK,
+    MaintenanceContext,
+    look,
+    maintain,
+    queue_left_behind,
+    report,
+    schedule,
+)
 
 
 @pytest.fixture
@@ -23,6 +32,10 @@ def queue(tmp_path: Path) -> Iterator[Queue]:
     opened = Queue(tmp_path)
     yield opened
     opened.close()
+
+
+def _looks(_event: Event, _context: FunctionContext) -> dict[str, Any]:
+    return {"releases": []}
 
 
 def test_every_task_is_done_at_the_start_and_by_the_clock(queue: Queue) -> None:
@@ -35,13 +48,14 @@ def test_every_task_is_done_at_the_start_and_by_the_clock(queue: Queue) -> None:
             done.set()
         return {}
 
-    scheduler = schedule(maintenance, queue, Reconciled)
+    scheduler = schedule(maintenance, queue, Reconciled, _looks)
     scheduler.start()
     try:
         assert done.wait(10)
         assert [event["task"] for event in events] == list(TASKS)
         assert {task: scheduler.get_job(task).trigger.interval for task in TASKS} == EVERY
         assert scheduler.get_job("reconcile").trigger.interval == timedelta(minutes=10)
+        assert scheduler.get_job("releases").trigger.interval == LOOK == timedelta(seconds=10)
     finally:
         scheduler.shutdown()
 
@@ -58,7 +72,7 @@ def test_a_task_ends_when_the_server_does(queue: Queue) -> None:
         ended.set()
         return {}
 
-    scheduler = schedule(maintenance, queue, Reconciled)
+    scheduler = schedule(maintenance, queue, Reconciled, _looks)
     scheduler.start()
     assert begun.wait(10)
     scheduler.shutdown(wait=False)
@@ -76,6 +90,38 @@ def test_a_failure_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> N
     assert (record.levelname, record.__dict__["error"]) == ("WARNING", "ConnectionError: the store is away")
     assert record.__dict__["task"] == "partitions"
     assert record.exc_info is None
+
+
+def test_releases_are_looked_at_while_maintenance_takes_its_time(queue: Queue) -> None:
+    begun, looked = threading.Event(), threading.Event()
+
+    def maintenance(_event: Event, _context: FunctionContext) -> dict[str, Any]:
+        begun.set()
+        assert looked.wait(10)
+        return {}
+
+    def advance(_event: Event, _context: FunctionContext) -> dict[str, Any]:
+        looked.set()
+        return {}
+
+    scheduler = schedule(maintenance, queue, Reconciled, advance)
+    scheduler.start()
+    try:
+        assert begun.wait(10)
+        scheduler.modify_job("releases", next_run_time=datetime.now(UTC))
+        assert looked.wait(10)
+    finally:
+        scheduler.shutdown()
+
+
+def test_a_look_that_failed_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    def advance(_event: Event, _context: FunctionContext) -> dict[str, Any]:
+        raise ConnectionError("the store is away")
+
+    look(advance)
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == ("WARNING", "releases not looked at")
+    assert record.__dict__["error"] == "ConnectionError: the store is away"
 
 
 def test_what_was_left_behind_is_told_and_so_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
