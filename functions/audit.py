@@ -12,6 +12,10 @@ from functions.store import Connection
 #: No text that a caller chose takes more room.
 MAX_CHARACTERS = 300
 
+#: Refusals of one action, by one kind of actor, in a minute: strangers must not fill the store, nor hide what one of
+#: them does here behind what others do there. The function's log has all of them.
+MAX_REFUSED_A_MINUTE = 300
+
 Actor = Literal["agent", "operator", "command", "nobody"]
 Outcome = Literal["done", "refused"]
 
@@ -31,6 +35,8 @@ def record(
 
     Whatever a stranger sent as a name can be written. No secret belongs into any of it.
     """
+    if outcome == "refused" and _refused_in_a_minute(connection, actor_kind, action) >= MAX_REFUSED_A_MINUTE:
+        return
     connection.execute(
         """
         insert into identity.audit (actor_kind, actor, address, action, subject, outcome, detail)
@@ -38,6 +44,18 @@ def record(
         """,
         (actor_kind, _text(actor), _text(address), action, _text(subject), outcome, Jsonb(_storable(detail or {}))),
     )
+
+
+def _refused_in_a_minute(connection: Connection, actor_kind: str, action: str) -> int:
+    row = connection.execute(
+        """
+        select count(*) from identity.audit
+        where at > clock_timestamp() - interval '1 minute' and outcome = 'refused'
+            and actor_kind = %s and action = %s
+        """,
+        (actor_kind, action),
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _storable(detail: Mapping[str, object]) -> dict[str, object]:

@@ -11,8 +11,8 @@ from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.api_gateway import Router
 
 from contracts.identity import CertificateAsked, Enrolled, TokenAsked, TokenGranted
+from functions.audit import record
 from functions.authorizer.assertions import AssertionRefusedError, exchange
-from functions.authorizer.audit import record
 from functions.authorizer.authority import Authority
 from functions.authorizer.certificates import Certified, RefusedError, Why, renew
 from functions.authorizer.client_certificate import fingerprint

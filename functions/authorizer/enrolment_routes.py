@@ -12,8 +12,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Path, Query
 
 from contracts.identity import EnrolmentAsked, EnrolmentCreated, Enrolments
 from contracts.names import NAME_PATTERN
+from functions.audit import record
 from functions.authorizer import certificates, enrolments
-from functions.authorizer.audit import record
 from functions.authorizer.parts import store
 from functions.http import ProblemError, answers, calling_operator, source_address
 from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS

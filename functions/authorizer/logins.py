@@ -10,8 +10,8 @@ from aws_lambda_powertools import Logger
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from contracts.identity import LoginAsked, RoleName, SessionGranted, UserName
+from functions.audit import record
 from functions.authorizer import failures, sessions
-from functions.authorizer.audit import record
 from functions.authorizer.failures import Attempt
 from functions.authorizer.keys import Keys
 from functions.authorizer.passwords import BusyError, Passwords

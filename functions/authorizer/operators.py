@@ -13,8 +13,8 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from contracts.identity import OwnPasswordAsked, PasswordAsked, User, UserAsked, UserChanged, Users
+from functions.audit import record
 from functions.authorizer import failures, sessions
-from functions.authorizer.audit import record
 from functions.authorizer.logins import abandon, examine, locked
 from functions.authorizer.passwords import BusyError, Passwords
 from functions.pages import Text, decode, encode

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from contracts.claims import ISSUER, TOKEN_SECONDS, Audience, OperatorClaims
 from contracts.identity import RoleName, SessionGranted
-from functions.authorizer.audit import record
+from functions.audit import record
 from functions.authorizer.keys import Keys
 from functions.authorizer.tokens import issue
 from functions.store import Connection, Store

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from contracts.claims import CLAIMS
+from functions.audit import record
 from functions.authorizer import operators_routes
-from functions.authorizer.audit import record
 from functions.authorizer.handler import handler as authorizer
 from functions.authorizer.keys import dump
 from functions.authorizer.passwords import Passwords

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.authorizer.audit import MAX_CHARACTERS, MAX_REFUSED_A_MINUTE, Actor, record
+from functions.audit import MAX_CHARACTERS, MAX_REFUSED_A_MINUTE, Actor, record
 from functions.store import Connection, Store
 
 

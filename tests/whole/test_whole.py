@@ -1,4 +1,4 @@
-"""The whole of it, as an operator and a host live it: enrolled, heard, revoked, and no secret anywhere."""
+"""A whole installation, as its commands make it: no secret of it shows anywhere, and it ends when it is told to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import psycopg
 import pytest
 import urllib3
 
-from agent.identity.files import Files
 from contracts.codec import inflate
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
 from tests.infra.standalone.serving import connected, until
@@ -50,45 +49,6 @@ def hurry(dsn: str) -> None:
         connection.execute(
             "insert into store.document values ('fleet', 1, %s::jsonb, 'x', 'test', 'haste')", (json.dumps(body),)
         )
-
-
-def test_an_agent_enrols_is_heard_over_its_certificate_and_not_any_more_when_it_is_revoked(story: Story) -> None:
-    hurry(story.dsn)
-    agent, token = story.agent(), story.enrolment_token("--label", "environment=production")
-    first = story.enrol(agent, token)
-    assert first.returncode == 0, first.stderr
-    again = story.enrol(agent, token)
-    assert (again.returncode, "already" in again.stdout + again.stderr) == (0, True)
-    other = story.agent("db-2")
-    used_up = story.enrol(other, token)
-    assert used_up.returncode != 0
-    assert "used up" in used_up.stderr
-    assert json.loads(agent.ask("check", "--json").stdout)
-    with agent.running() as process:
-        until(lambda: batches(story.dsn) >= 3)
-        # The token is bound to the certificate: without it the same key opens nothing.
-        files = Files(agent.state)
-        assert oct(files.key_file.stat().st_mode & 0o777) == "0o600"
-        assert [each["agent_id"] for each in json.loads(story.say("agents", "--json"))] == [AGENT]
-        story.say("agents", "revoke", AGENT, "--reason", "stolen")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    had = batches(story.dsn)
-    with agent.running() as process:
-        until(lambda: "no batch can be sent" in agent.log.read_text() or "401" in agent.log.read_text())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    assert batches(story.dsn) == had
-    audit = json.loads(story.say("audit", "--json"))
-    acts = [(each["action"], each["outcome"]) for each in reversed(audit)]
-    assert ("agent.enrol", "done") in acts
-    assert ("agent.enrol", "refused") in acts
-
-
-def test_a_token_without_its_certificate_opens_nothing(story: Story) -> None:
-    token = story.served.token("--agent", AGENT)
-    answer = story.served.post(b"", token, story.tls.ca_file)
-    assert answer.status == 403
 
 
 def test_a_client_that_holds_its_connection_does_not_hold_up_the_end_of_the_server(story: Story) -> None:
