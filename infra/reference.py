@@ -17,6 +17,10 @@ from contracts.metrics import METRICS, Metric
 from contracts.presets import PRESETS
 from contracts.rollups import OF_COUNTERS, OF_GAUGES, ROLLUPS
 from contracts.schema import batch_schema, document_schema
+from infra.standalone.app import MAX_BODY_BYTES, MAX_SMALL_BODY_BYTES
+from infra.standalone.limits import DEFAULTS
+from infra.standalone.pools import SIZES
+from infra.standalone.protocol import MAX_HEAD_BYTES
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 
@@ -72,8 +76,10 @@ def _limits() -> str:
     )
     return "\n".join(
         [
-            "# Limits of a batch",
+            "# Limits",
             _GENERATED,
+            "## Of a batch",
+            "",
             "What the door answers; the detail names the first place at fault, and nothing is stored. What lies in the",
             "bucket without having come through the door goes to quarantine for the same reasons, and where its key is",
             "not that of its content, or another batch stands at its place. No refusal takes more than 1 GB of memory.",
@@ -82,8 +88,42 @@ def _limits() -> str:
             "|---|---|",
             *(f"| {what} | {status} |" for what, status in rows),
             "",
+            "## Of the standalone server",
+            "",
+            "Rates are requests in a second, of which those of ten seconds may come at once. A caller is an agent or",
+            "an operator whose token was good; an address is one of IPv4, or a /64 of IPv6, and counts for requests",
+            "without a good token and for routes that need none. `/v1/health` and `/v1/version` are answered to this",
+            "machine whatever its rate. A `Retry-After` comes with 429 and 503.",
+            "",
+            "| what | at most | option | beyond |",
+            "|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in _of_the_server()),
+            "",
         ]
     )
+
+
+def _of_the_server() -> Iterator[tuple[str, str, str, str]]:
+    def number(value: float) -> str:
+        return f"{value:,g}" if value < 1e6 else f"{value:,.0f}"
+
+    yield "rate of a caller", number(DEFAULTS.agent_rate), "`--agent-rate`", "429"
+    yield "rate of an address", number(DEFAULTS.address_rate), "`--address-rate`", "429"
+    yield "connections, TLS's handshakes included", number(DEFAULTS.connections), "`--max-connections`", "closed"
+    of_one = number(DEFAULTS.address_connections)
+    yield "connections of an address", of_one, "`--address-connections`", "closed"
+    yield "batches that are being received", number(DEFAULTS.uploads), "", "503"
+    yield "batches of one agent that are being received", number(DEFAULTS.agent_uploads), "", "429"
+    for name, size in SIZES.items():
+        yield f"calls of {name}, {size.threads} of them worked on", number(size.calls), "", "503"
+    yield "bytes of a request's line and headers", number(MAX_HEAD_BYTES), "", "431"
+    yield "bytes of a body, of a batch", number(MAX_BODY_BYTES), "", "413"
+    yield "bytes of a body, of anything else", number(MAX_SMALL_BODY_BYTES), "", "413"
+    yield "seconds for TLS's handshake and a head together", number(DEFAULTS.head_seconds), "", "closed"
+    yield "seconds for a body, of a batch", number(DEFAULTS.body_seconds), "", "408"
+    yield "seconds for a body, of anything else", number(DEFAULTS.head_seconds), "", "408"
+    yield "seconds for reading an answer", number(DEFAULTS.answer_seconds), "", "closed"
+    yield "seconds of a connection without a request", number(DEFAULTS.idle_seconds), "", "closed"
 
 
 def _metrics() -> str:
