@@ -117,11 +117,11 @@ def connect(server: str | None, token_file: Path | None, ca: Path | None) -> Api
     Raises:
         ApiSettingsError: how the server is to be called is wrong.
     """
+    if server is None:
+        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
     token = _given_token(token_file)
     if token is None:
         fail(f"an access token is missing; set {VARIABLE} or give --token-file")
-    if server is None:
-        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
     return Api(server, token, ca)
 
 
