@@ -15,12 +15,13 @@ _LABELS: LiteralString = """
     )
 """
 
-# Who was revoked is no longer asked to obey anything. Who has a token of no enrolment is known by asking or sending.
+# Who was revoked is no longer to obey anything. Who has a token without an enrolment is known by asking or sending.
 _ALL: LiteralString = """
     select k.agent_id, coalesce(l.labels, i.labels, '{}')
     from (
         select agent_id from identity.agent
         union select agent_id from store.agent
+        union select agent_id from store.agent_labels
         union select agent_id from store.effective
     ) as k
     left join identity.agent i using (agent_id)
@@ -32,12 +33,13 @@ _ALL: LiteralString = """
 _KNOWN: LiteralString = """
     select exists (select from identity.agent where agent_id = %(id)s)
         or exists (select from store.agent where agent_id = %(id)s)
+        or exists (select from store.agent_labels where agent_id = %(id)s)
         or exists (select from store.effective where agent_id = %(id)s)
 """
 
 
 def labelled(connection: Connection, agent_id: str) -> Agent:
-    """An agent with its labels; none of its labels are known of an agent that nobody knows."""
+    """An agent with its labels; one that nobody knows has none."""
     row = connection.execute(_LABELS, {"id": agent_id}).fetchone()
     return Agent(agent_id, row[0] if row else {})
 

@@ -23,9 +23,11 @@ from functions.store import Connection
 
 State = Literal["current", "behind", "rejected", "silent", "unknown"]
 
+# An agent says when by its own clock. A proxy may have weakened the tag on its way to the agent.
 _REPORTED: LiteralString = """
-    select agent_id, last_seen_at, config_version as version, config_etag as etag, config_state as state,
-        config_reason as reason
+    select agent_id, last_seen_at,
+        last_seen_at - coalesce(clock_skew_us, 0) * interval '1 microsecond' as heard_at,
+        config_version as version, ltrim(config_etag, 'W/') as etag, config_state as state, config_reason as reason
     from store.agent
 """
 
@@ -37,10 +39,11 @@ _LABEL: LiteralString = """
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What the last batch of an agent says of its configuration."""
+    """What the last batch of an agent says of its configuration; when, by the agent's clock and by the server's."""
 
     agent_id: str
     last_seen_at: datetime
+    heard_at: datetime
     version: int
     etag: str | None
     state: str
@@ -56,7 +59,7 @@ def state(wanted: Answer, reported: Reported | None, now: datetime) -> State:
     """How an agent stands to what it is to obey."""
     if reported is None:
         return "unknown"
-    if now - reported.last_seen_at > silent_after(wanted.document):
+    if now - reported.heard_at > silent_after(wanted.document):
         return "silent"
     if reported.etag != wanted.etag:
         return "behind"

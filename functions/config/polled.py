@@ -1,7 +1,7 @@
 """An agent asks for its configuration: one read where it has the newest, computed where anything changed.
 
-What was computed is kept with its generation. A change for many begins a new generation, a change for one agent
-deletes what was computed for it: both are done by triggers, in the transaction of the change.
+What was computed is kept with its generation. A change for many begins a new generation, a change for one agent takes
+what was computed for it out of any: both are done by triggers, in the transaction of the change.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, SecretStr
 
 from functions.maintenance.alone import alone
+from functions.maintenance.configuration import forget
 from functions.maintenance.expire import expire
 from functions.maintenance.partitions import turn
 from functions.maintenance.rollup import roll_up
@@ -55,7 +56,16 @@ def _expire(store: Store, told: TaskEnvironment, now: datetime, _seconds_left: S
     return expire(store, now, told.quarantine_keep_days)
 
 
-TASKS: Mapping[str, _Task] = {"partitions": _partitions, "rollup": _rollup, "expire": _expire}
+def _configuration(store: Store, _told: TaskEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
+    return forget(store, now)
+
+
+TASKS: Mapping[str, _Task] = {
+    "partitions": _partitions,
+    "rollup": _rollup,
+    "expire": _expire,
+    "configuration": _configuration,
+}
 
 
 def do(task: object, store: Store, told: TaskEnvironment, now: datetime, seconds_left: SecondsLeft) -> dict[str, Any]:

@@ -13,6 +13,24 @@ locals {
     "GET /v1/health"               = { function = "query", open = true }
     "GET /v1/version"              = { function = "query", open = true }
     "GET /v1/openapi.json"         = { function = "query", open = true }
+
+    "GET /v1/documents"                            = { function = "config", open = false }
+    "POST /v1/documents/validate"                  = { function = "config", open = false }
+    "GET /v1/documents/{scope}"                    = { function = "config", open = false }
+    "PUT /v1/documents/{scope}"                    = { function = "config", open = false }
+    "GET /v1/documents/{scope}/versions"           = { function = "config", open = false }
+    "GET /v1/documents/{scope}/versions/{version}" = { function = "config", open = false }
+    "GET /v1/documents/{scope}/diff"               = { function = "config", open = false }
+    "POST /v1/documents/{scope}/rollback"          = { function = "config", open = false }
+    "GET /v1/configuration"                        = { function = "config", open = false }
+    "GET /v1/agents/{id}/configuration"            = { function = "config", open = false }
+    "PUT /v1/agents/{id}/labels"                   = { function = "config", open = false }
+    "GET /v1/releases"                             = { function = "config", open = false }
+    "POST /v1/releases"                            = { function = "config", open = false }
+    "GET /v1/releases/{id}"                        = { function = "config", open = false }
+    "POST /v1/releases/{id}/pause"                 = { function = "config", open = false }
+    "POST /v1/releases/{id}/resume"                = { function = "config", open = false }
+    "POST /v1/releases/{id}/abort"                 = { function = "config", open = false }
   }
 
   answering = toset([for route in local.routes : route.function])
@@ -20,7 +38,7 @@ locals {
 
 resource "aws_apigatewayv2_api" "this" {
   name          = var.name
-  description   = "pgAnalytics: agents upload batches and pull their configuration, operators read."
+  description   = "pgAnalytics: agents upload batches and pull their configuration, operators read and configure."
   protocol_type = "HTTP"
   tags          = local.tags
 }

@@ -14,6 +14,10 @@ locals {
       every       = "rate(1 day)"
       description = "Removes what went to quarantine long ago."
     }
+    configuration = {
+      every       = "rate(1 day)"
+      description = "Removes configurations that were computed for agents which are gone."
+    }
   }
 }
 

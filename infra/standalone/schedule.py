@@ -18,7 +18,12 @@ from infra.standalone.queue import Queue
 logger = logging.getLogger(__name__)
 
 #: The tasks of maintenance, each at the start and then so often.
-EVERY = {"partitions": timedelta(hours=1), "rollup": timedelta(minutes=5), "expire": timedelta(days=1)}
+EVERY = {
+    "partitions": timedelta(hours=1),
+    "rollup": timedelta(minutes=5),
+    "expire": timedelta(days=1),
+    "configuration": timedelta(days=1),
+}
 
 Maintenance = Callable[[Event, FunctionContext], Any]
 

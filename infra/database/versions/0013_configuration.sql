@@ -54,7 +54,7 @@ create table store.release_agent (
 );
 
 -- What each agent is to obey, as computed in that generation. What changes for many begins a new generation, what
--- changes for one deletes its row: the agent's next question computes it anew, and all others cost one indexed read.
+-- changes for one puts its row into none (0): its next question computes it anew, all others cost one indexed read.
 create table store.generation (
     one boolean primary key default true check (one),
     generation bigint not null
@@ -81,9 +81,9 @@ begin
         return null;  -- a draft is nothing to obey
     end if;
     if changed ? 'agent_id' or changed ->> 'scope' like 'agent:%' then
-        -- Who computes for the agent holds this lock: what it read before this change is there to be deleted.
+        -- Who computes for the agent holds this lock: what it made of the time before this change is there by now.
         perform pg_advisory_xact_lock(hashtextextended('store.effective:' || of_agent, 0));
-        delete from store.effective where agent_id = of_agent;
+        update store.effective set generation = 0 where agent_id = of_agent;
     else
         update store.generation set generation = generation + 1;
     end if;

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from functions.environment import Environment
@@ -31,11 +32,14 @@ class Function:
 
     @property
     def settings(self) -> type[Environment]:
-        """The model that its handler reads from the environment."""
-        here = vars(import_module(self.module)).values()
+        """The model that its handler reads from the environment, or what its routes share, `parts`."""
         package = self.module.rpartition(".")[0]
+        shared = f"{package}.parts"
+        here = [*vars(import_module(self.module)).values()]
+        if find_spec(shared):
+            here += vars(import_module(shared)).values()
         models = [each for each in here if isinstance(each, type) and each.__module__.rpartition(".")[0] == package]
-        (found,) = [each for each in models if issubclass(each, Environment)]
+        (found,) = {each for each in models if issubclass(each, Environment)}
         return found
 
 
