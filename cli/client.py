@@ -121,10 +121,7 @@ def connect(server: str | None, token_file: Path | None, ca: Path | None) -> Api
         ApiError: the session has ended, or its server cannot be reached.
         ApiSettingsError: the file of the session, or how the server is to be called, is wrong.
     """
-    if server is None:
-        fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
     token = _given_token(token_file)
-<<<<<<< HEAD
     if token is not None:
         if server is None:
             fail("--server: the URL of the server is missing; give it, or set PGANALYTICS_SERVER")
@@ -141,11 +138,6 @@ def connect(server: str | None, token_file: Path | None, ca: Path | None) -> Api
         fail(f"--server {server}: the login is at {session.server}; log in there, or give an access token")
     access = Access(file)
     return Api(session.server, access.token(), ca or session.ca, access.renew)
-=======
-    if token is None:
-        fail(f"an access token is missing; set {VARIABLE} or give --token-file")
-    return Api(server, token, ca)
->>>>>>> cfg-cfgcli
 
 
 def _given_token(file: Path | None) -> str | None:

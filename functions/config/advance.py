@@ -32,7 +32,7 @@ _RUNNING: LiteralString = "select id from store.release where state = 'running' 
 
 _LOCKED: LiteralString = """
     select id, scope, to_version, stages, stage, stage_since_at, bake_seconds, gates, looked_at, watched_since_at
-    from store.release where id = %s and state = 'running' for update skip locked
+    from store.release where id = %s and state = 'running' for no key update skip locked
 """
 
 
