@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -61,6 +62,46 @@ def test_a_client_that_holds_its_connection_does_not_hold_up_the_end_of_the_serv
         assert held.recv(100).startswith(b"HTTP/1.1 200")
         story.served.process.send_signal(signal.SIGTERM)
         assert story.served.process.wait(20) == 0  # asyncio's own patience is 30 s
+
+
+def test_a_running_agent_obeys_what_is_applied_and_what_is_released(story: Story) -> None:
+    hurry(story.dsn)
+    agent, token = story.agent(), story.enrolment_token("--label", "environment=production", "--label", "canary=true")
+    assert story.enrol(agent, token).returncode == 0
+
+    def configuration() -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads((agent.state / "configuration.json").read_text())["answer"]["document"]
+        return kept
+
+    def states() -> dict[str, int]:
+        counts: dict[str, int] = json.loads(story.say("config", "status", "--json"))["counts"]
+        return {state: number for state, number in counts.items() if number}
+
+    group, fleet = story.folder / "production.toml", story.folder / "fleet.toml"
+    group.write_text("full_every_seconds = 600\n")
+    with agent.running() as process:
+        until(lambda: batches(story.dsn) >= 1)
+        story.say("config", "apply", group, "--scope", "group:production", "--selector", "environment=production")
+        until(lambda: configuration()["full_every_seconds"] == 600)
+        explained = json.loads(story.say("config", "show", "--agent", AGENT, "--explain", "--json"))
+        assert explained["origins"]["full_every_seconds"] == "group:production"
+        assert explained["origins"]["pull_every_seconds"] == "fleet"
+        until(lambda: states() == {"current": 1})
+
+        fleet.write_text(
+            "pull_every_seconds = 1\nupload_every_seconds = 1\nstatement_timeout_ms = 4321\n"
+            "metrics.agent_health.every_seconds = 1\n"
+        )
+        story.say("config", "apply", fleet, "--draft")
+        assert configuration()["statement_timeout_ms"] == 5000
+        release = ("release", "start", "--stages", "canary,100%", "--bake", "1s", "--gate", "agent_cpu=off,db_time=off")
+        story.say(*release)
+        until(lambda: configuration()["statement_timeout_ms"] == 4321)
+        until(lambda: json.loads(story.say("release", "status", "--json"))["state"] == "done")
+        story.say("config", "rollback", "1")
+        until(lambda: configuration()["statement_timeout_ms"] == 5000)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def test_what_betrays_a_secret_is_found() -> None:
