@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, fleet, growth, load, releases, versions
+from benchmarks import agent, cycle, fleet, growth, load, polling, releases, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "relations": agent.relations,
     "load": load.main,
     "fleet": fleet.main,
+    "polling": polling.main,
     "growth": growth.main,
     "releases": releases.main,
     "versions": versions.main,

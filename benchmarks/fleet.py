@@ -93,7 +93,7 @@ def main() -> None:
     bodies = _at_true_rate(recorded)
     table = Table("", "batches/s", "p50 ms", "p95 ms", "p99 ms", "most MB", "deepest queue", "lost")
     with embedded_postgres({}) as store, standalone(store.dsn()) as server:
-        tokens = _tokens(server)
+        tokens = tokens_of(server, AGENTS)
         first = asyncio.run(_minutes(server, tokens, bodies[:1]))
         true = asyncio.run(_minutes(server, tokens, bodies[1:]))
         rows, drained = _drained(store.dsn(), server)
@@ -134,7 +134,8 @@ def _row(table: Table, name: str, of: Outcome, lost: int) -> None:
     )
 
 
-def _tokens(server: Server) -> list[str]:
+def tokens_of(server: Server, agents: int) -> list[str]:
+    """Access tokens of db-0, db-1…, good for 15 minutes."""
     keys, now = load(server.keys), int(time.time())
     claims = (
         AgentClaims(
@@ -146,7 +147,7 @@ def _tokens(server: Server) -> list[str]:
             exp=now + 900,
             jti=f"{agent:032}",
         )
-        for agent in range(AGENTS)
+        for agent in range(agents)
     )
     return [issue(each, keys) for each in claims]
 

@@ -26,14 +26,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from functions.authorizer.keys import dump, generate
+from functions.store import Store
 from infra.standalone.settings import listen, tls_context
 
 _READY_SECONDS = 60.0
+
+#: Where the reference finds the store that it is to ask; without, it writes what is posted.
+_DSN = "BENCHMARK_STORE_DSN"
+
+_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,16 @@ def plain() -> Iterator[Server]:
     with (
         tempfile.TemporaryDirectory(prefix="pganalytics-") as name,
         _process(Path(name), ["-m", "benchmarks.serving", name], {}) as server,
+    ):
+        yield server
+
+
+@contextmanager
+def asking(dsn: str) -> Iterator[Server]:
+    """The reference of what asks the store: the same uvicorn and TLS, and for each request a bare `select 1`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="pganalytics-") as name,
+        _process(Path(name), ["-m", "benchmarks.serving", name], {_DSN: dsn}) as server,
     ):
         yield server
 
@@ -121,7 +138,7 @@ class _Writer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._threads = ThreadPoolExecutor(16)
+        self._threads = ThreadPoolExecutor(_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await Request(scope, receive).body()
@@ -135,10 +152,22 @@ class _Writer:
             os.fsync(file.fileno())
 
 
+class _Asker:
+    """Asks the store the least there is to ask, over one connection a thread."""
+
+    def __init__(self, dsn: str) -> None:
+        self._store = Store(SecretStr(dsn), "reference")
+        self._threads = ThreadPoolExecutor(_THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._store.read, "select 1", {})
+        await Response(status_code=304)(scope, receive, send)
+
+
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder, dsn = Path(sys.argv[1]), os.environ.get(_DSN)
     config = uvicorn.Config(
-        _Writer(folder),
+        _Asker(dsn) if dsn else _Writer(folder),
         http="h11",
         ws="none",
         loop="asyncio",

@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter, ResponseBuilder, Route
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler.middlewares.openapi_validation import OpenAPIRequestValidationMiddleware
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
@@ -23,6 +24,17 @@ from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
 from functions.store import StoreUnavailableError
 
 PROBLEM = "application/problem+json"
+
+#: What every answer says to whoever shows it: it is what it says it is; keep it nowhere, run and embed nothing of it.
+SAFE_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+#: And over TLS: come back by TLS only (RFC 6797).
+STRICT_TRANSPORT: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 
 logger = Logger(service="pganalytics")
 
@@ -45,6 +57,26 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
 
+class _JsonBody(OpenAPIRequestValidationMiddleware):
+    """Takes JSON and nothing else as a body.
+
+    Powertools also reads forms; and for what is no UTF-8, or nests too deep, or has a number of 4,300 digits, it
+    blames itself.
+    """
+
+    def _get_body(self, app: HttpApi) -> object:  # type: ignore[override]
+        event = app.current_event
+        media_type = event.headers.get("content-type", "").split(";")[0].strip().lower()
+        if media_type not in {"", content_types.APPLICATION_JSON}:
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: a body is {content_types.APPLICATION_JSON}"
+            )
+        try:
+            return event.json_body
+        except (ValueError, RecursionError):
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "body: not JSON in UTF-8") from None
+
+
 class HttpApi(APIGatewayHttpResolver):
     """Powertools' resolver, safe to call from several threads.
 
@@ -59,6 +91,7 @@ class HttpApi(APIGatewayHttpResolver):
         super().__init__(
             enable_validation=True, debug=False, response_validation_error_http_code=HTTPStatus.INTERNAL_SERVER_ERROR
         )
+        self._request_validation_middleware = _JsonBody()  # type: ignore[no-untyped-call]
         self.exception_handler(ProblemError)(_answer_problem)
         self.exception_handler(StoreUnavailableError)(_answer_unavailable)
         self.exception_handler(RequestValidationError)(_answer_invalid)
@@ -70,6 +103,7 @@ class HttpApi(APIGatewayHttpResolver):
         self._local.lambda_context = context
         try:
             answer: dict[str, Any] = self._build_response(self._resolve())
+            answer["headers"] = {**_safe(self.current_event.headers), **answer["headers"]}
             return answer
         finally:
             self.clear_context()  # type: ignore[no-untyped-call]
@@ -117,7 +151,10 @@ class HttpApi(APIGatewayHttpResolver):
 
 def caller(api: BaseRouter) -> AgentClaims | OperatorClaims:
     """Whom the authorizer let in, from what it put into the event."""
-    return CLAIMS.validate_python(api.current_event["requestContext"]["authorizer"]["lambda"])
+    context = api.current_event["requestContext"]["authorizer"]["lambda"]
+    # Of an authorizer that answers with a policy, the gateway hands on strings alone.
+    numbers = {name: int(context[name]) for name in ("exp", "nbf", "iat") if isinstance(context.get(name), str)}
+    return CLAIMS.validate_python({**context, **numbers})
 
 
 def calling_agent(api: BaseRouter) -> str:
@@ -150,15 +187,15 @@ def source_address(api: BaseRouter) -> str:
 
 
 def answers(
-    model: type[BaseModel], *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
+    model: type[BaseModel] | None, *problems: HTTPStatus, status: HTTPStatus = HTTPStatus.OK
 ) -> dict[int, OpenAPIResponse]:
-    """What a route can answer, for its part of the OpenAPI document: the model, or problem details."""
-    declared: dict[int, OpenAPIResponse] = {
-        int(status): {
+    """What a route can answer, for its part of the OpenAPI document: the model, or nothing, or problem details."""
+    declared: dict[int, OpenAPIResponse] = {int(status): {"description": status.phrase}}
+    if model is not None:
+        declared[int(status)] = {
             "description": (model.__doc__ or status.phrase).strip(),
             "content": {content_types.APPLICATION_JSON: {"model": model}},
         }
-    }
     for each in problems:
         declared[int(each)] = {"description": each.phrase, "content": {PROBLEM: {"model": Problem}}}
     return declared
@@ -166,8 +203,19 @@ def answers(
 
 def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response[str]:
     """Problem details: `type` is left out (about:blank), `title` is the status's phrase."""
-    body = json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
+    body = problem_text(status, detail)
     return Response(status_code=int(status), content_type=PROBLEM, headers=dict(headers or {}), body=body)
+
+
+def problem_text(status: HTTPStatus, detail: str) -> str:
+    """The body of problem details."""
+    return json.dumps({"status": int(status), "title": status.phrase, "detail": detail})
+
+
+def _safe(headers: Mapping[str, str]) -> dict[str, str]:
+    # API Gateway says how it was called, and so does a proxy that speaks TLS for the standalone server.
+    over_tls = headers.get("x-forwarded-proto", "").lower() == "https"
+    return {**SAFE_HEADERS, **(STRICT_TRANSPORT if over_tls else {})}
 
 
 def _answer_problem(error: ProblemError) -> Response[str]:
