@@ -32,8 +32,8 @@ def fleet(store_dsn: str, deployed: None) -> Iterator[Fleet]:
     made = Fleet(store_dsn, IDS)
     made.save({}, draft=False)
     made.label(CANARIES, {"canary": "true"})
-    for _ in range(10):
-        made.after(60)
+    for _ in range(4):
+        made.after(150)
     yield made
     made.store.close()
 
