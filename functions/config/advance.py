@@ -1,7 +1,8 @@
 """Moves releases on: measures their gates, halts what fails, and begins the next stage of what has baked.
 
-All that a look knows is in the store, and each release is looked at in one transaction that nobody else is in: two at
-once, or a restart in between, change nothing.
+All that a look knows is in the store, and it looks at each release in one transaction, alone: two at once, or a restart
+in between, change nothing. An operator who holds or ends a release waits for no look, and a look that was overtaken
+does nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from functions.config.effective import lock, of_scope
 from functions.config.gates import Figures, failed
 from functions.config.measured import measure, unheard
 from functions.config.releases import end, tell
-from functions.store import Connection, Store
+from functions.store import Connection, Store, StoreUnavailableError
 
 #: Who does what nobody asked for, in the events.
 SCHEDULE = "schedule"
@@ -30,9 +31,16 @@ _PAUSE = timedelta(minutes=3)
 
 _RUNNING: LiteralString = "select id from store.release where state = 'running' order by id"
 
-_LOCKED: LiteralString = """
+_ALONE: LiteralString = "select pg_try_advisory_xact_lock(hashtextextended('store.release:' || %s::bigint, 0))"
+
+_ONE: LiteralString = """
     select id, scope, to_version, stages, stage, stage_since_at, bake_seconds, gates, looked_at, watched_since_at
-    from store.release where id = %s and state = 'running' for no key update skip locked
+    from store.release where id = %s and state = 'running'
+"""
+
+# Measuring takes no lock that an operator would wait for. From here on to the end nobody comes in between.
+_UNCHANGED: LiteralString = """
+    select from store.release where id = %s and state = 'running' and stage_since_at = %s for no key update
 """
 
 
@@ -72,33 +80,47 @@ def advance(store: Store, now: datetime) -> list[Looked]:
     """Look at every running release once, and answer those that nobody else was looking at.
 
     Raises:
-        StoreUnavailableError: try again later; what was done stays.
+        StoreUnavailableError: of one or more, after all were tried: try again later; what was done stays.
     """
     with store.transaction() as connection:
         running = [row[0] for row in connection.execute(_RUNNING)]
     looked: list[Looked] = []
+    unavailable: StoreUnavailableError | None = None
     for number in running:
-        with store.transaction() as connection:
-            found = _locked(connection, number)
-            if found:
-                outcome = _look(connection, found, now)
+        try:
+            with store.transaction() as connection:
+                found = _alone(connection, number)
+                outcome = _look(connection, found, now) if found else None
+        except StoreUnavailableError as error:
+            unavailable = error
+        else:
+            if found and outcome:
                 looked.append(Looked(number, outcome, found.stage))
+    if unavailable:
+        raise unavailable
     return looked
 
 
-def _locked(connection: Connection, id: int) -> _Running | None:
+def _alone(connection: Connection, id: int) -> _Running | None:
+    """The release, if it is still running and nobody else looks at it."""
+    free = connection.execute(_ALONE, (id,)).fetchone()
+    if free != (True,):
+        return None
     with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_LOCKED, (id,)).fetchone()
+        row = cursor.execute(_ONE, (id,)).fetchone()
     return _Running(**{**row, "gates": Gates.model_validate(row["gates"])}) if row else None
 
 
-def _look(connection: Connection, release: _Running, now: datetime) -> str:
+def _look(connection: Connection, release: _Running, now: datetime) -> str | None:
+    """The state that the release is in now; None, and nothing done, if an operator was faster."""
     firsts = _first_stages(connection, release)
     members = [agent_id for agent_id, first in firsts if first <= release.stage]
     watched_since = _watched_since(connection, release, now)
-    failures.note(connection, release.id)
+    read_until = failures.note(connection, release.id)
     figures = measure(connection, release.id, release.gates, release.stage, members, now, watched_since)
-    _keep(connection, release, figures, now, watched_since)
+    if connection.execute(_UNCHANGED, (release.id, release.stage_since_at)).fetchone() is None:
+        return None
+    _keep(connection, release, figures, now, watched_since, read_until)
     failure = failed(release.gates, figures)
     if failure:
         end(connection, release.id, "halted", now, failure.reason)
@@ -130,16 +152,21 @@ def _first_stages(connection: Connection, release: _Running) -> Sequence[tuple[s
 
 def _watched_since(connection: Connection, release: _Running, now: datetime) -> datetime | None:
     """Since when looks follow one another and agents are heard; None: since the release began."""
-    outage = release.looked_at is not None and now - release.looked_at > _PAUSE
+    outage = now - (release.looked_at or release.stage_since_at) > _PAUSE
     return now if outage or unheard(connection, release.id, now) else release.watched_since_at
 
 
 def _keep(
-    connection: Connection, release: _Running, figures: Figures, now: datetime, watched_since: datetime | None
+    connection: Connection,
+    release: _Running,
+    figures: Figures,
+    now: datetime,
+    watched_since: datetime | None,
+    read_until: datetime,
 ) -> None:
     connection.execute(
-        "update store.release set (looked_at, watched_since_at) = (%s, %s) where id = %s",
-        (now, watched_since, release.id),
+        "update store.release set (looked_at, watched_since_at, read_until_at) = (%s, %s, %s) where id = %s",
+        (now, watched_since, read_until, release.id),
     )
     # Of each stage the last figures are kept.
     connection.execute(

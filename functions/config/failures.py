@@ -5,6 +5,7 @@ What arrives is read once: a look costs what was loaded since the last one, howe
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import LiteralString
 
 from functions.store import Connection
@@ -127,11 +128,12 @@ _FROM: LiteralString = """
 """
 
 
-def note(connection: Connection, release_id: int) -> None:
-    """Note the collectors that failed in what was loaded since the last look."""
+def note(connection: Connection, release_id: int) -> datetime:
+    """Note the collectors that failed in what was loaded since the last look; the answer is up to when it was read."""
     row = connection.execute(_FROM, (release_id,)).fetchone()
-    if row is None:
-        return
-    read_from, until = row
+    assert row is not None  # the caller has the release in hand
+    read_from: datetime
+    read_until: datetime
+    read_from, read_until = row
     connection.execute(_NOTE, {"release": release_id, "read_from": read_from, "failing": _FAILING, **_MOST})
-    connection.execute("update store.release set read_until_at = %s where id = %s", (until, release_id))
+    return read_until

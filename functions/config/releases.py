@@ -151,6 +151,7 @@ def abort(connection: Connection, id: int, actor: str, now: datetime) -> Release
 
 def _hold(connection: Connection, id: int, states: Sequence[str], done: str) -> int:
     """Keep others from a release until the transaction ends; the answer is its stage."""
+    # No key: agents that are given the version, and looks, hold the release's key.
     row = connection.execute("select state, stage from store.release where id = %s for no key update", (id,)).fetchone()
     if row is None:
         raise UnknownError(f"there is no release {id}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -15,8 +16,10 @@ from contracts.configuration import Gates, Release, in_stage
 from functions.config import parts
 from functions.config.advance import Looked, advance
 from functions.config.advance_handler import handler
+from functions.config.gates import Figures
+from functions.config.measured import measure
 from functions.config.releases import abort, pause, resume
-from functions.store import Store
+from functions.store import Connection, Store, StoreUnavailableError
 from tests.functions.config.hosts import BAD, Fleet, Host, die, refuse, time_out
 
 IDS = tuple(f"db-{number}" for number in range(20))
@@ -170,6 +173,32 @@ def test_an_outage_changes_nothing(fleet: Fleet) -> None:
     assert fleet.run(number).state == "done"
 
 
+def test_an_outage_that_began_with_the_release_changes_nothing(fleet: Fleet) -> None:
+    fleet.save(OFTEN)
+    number = fleet.start(stages=("canary", "100%"), bake_seconds=60)
+    fleet.after(60)
+    fleet.now += timedelta(minutes=30)
+    assert fleet.look() == [Looked(number, "running", 0)]
+    assert fleet.run(number).state == "done"
+
+
+def test_a_release_that_cannot_be_looked_at_costs_no_other(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.save(OFTEN)
+    fleet.save(OFTEN, scope="agent:db-99")
+    first, second = fleet.start(stages=("100%",)), fleet.start(scope="agent:db-99", stages=("100%",))
+
+    def fail_on_the_first(connection: Connection, release_id: int, *asked: Any) -> Figures:
+        if release_id == first:
+            connection.execute("set local statement_timeout = 1")
+            connection.execute("select pg_sleep(1)")
+        return measure(connection, release_id, *asked)
+
+    monkeypatch.setattr("functions.config.advance.measure", fail_on_the_first)
+    with pytest.raises(StoreUnavailableError, match="statement timeout"):
+        fleet.look()
+    assert [fleet.release(each).state for each in (first, second)] == ["running", "done"]
+
+
 def test_two_looks_at_once_move_one_stage_only(fleet: Fleet, store_dsn: str) -> None:
     fleet.save(OFTEN)
     number = fleet.start(stages=("canary", _half(), "100%"), bake_seconds=60)
@@ -189,6 +218,30 @@ def test_two_looks_at_once_move_one_stage_only(fleet: Fleet, store_dsn: str) -> 
         looks = list(threads.map(look, range(4)))
     assert sum(look == [Looked(number, "running", 1)] for look in looks) >= 1
     assert _events(fleet.release(number)) == [("started", 0), ("stage", 1)]
+
+
+def test_an_operator_waits_for_no_look_and_comes_first(
+    fleet: Fleet, store_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is aborted while a look has measured what would move it on."""
+    fleet.hosts["db-1"].fails = time_out
+    fleet.save({**OFTEN, **BAD})
+    number = fleet.start(stages=("canary", "100%"), bake_seconds=60)
+    for _ in range(2):
+        fleet.after(60)
+
+    def measure_slowly(connection: Connection, *asked: Any) -> Figures:
+        figures = measure(connection, *asked)
+        other = Store(SecretStr(store_dsn), "tests")
+        with other.transaction() as its:
+            its.execute("set local lock_timeout = '1s'")
+            abort(its, number, "ann", fleet.now)
+        other.close()
+        return figures
+
+    monkeypatch.setattr("functions.config.advance.measure", measure_slowly)
+    assert fleet.look() == []
+    assert _events(fleet.release(number)) == [("started", 0), ("aborted", 0)]
 
 
 def test_the_schedules_handler_looks_at_every_release(fleet: Fleet) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from contracts.claims import Role
 from contracts.configuration import Release, Releases
 from contracts.routes import ROUTES
+from functions.config import parts
 from functions.config.handler import handler
 from functions.store import Connection
 from tests.functions.config.api import PRODUCTION, ask, obeys, save, told
@@ -67,6 +70,24 @@ def test_one_release_at_most_is_on_its_way_in_a_scope() -> None:
     assert _start(scope="group:a").scope == "group:a"
     _do(first, "abort")
     assert _start().id > first.id
+
+
+def test_of_two_that_begin_at_once_one_is_told_of_the_other() -> None:
+    save("fleet", {}, activate=False)
+    together = Barrier(4)
+
+    def begin(_: int) -> Any:
+        together.wait(10)
+        try:
+            return ask("POST", "/v1/releases", {})
+        finally:
+            parts.store().close()
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(begin, range(4)))
+    assert sorted(answer["statusCode"] for answer in answers) == [201, 409, 409, 409]
+    (number,) = (json.loads(answer["body"])["id"] for answer in answers if answer["statusCode"] == 201)
+    assert all(problem(each)[1].startswith(f"release {number} of ") for each in answers if each["statusCode"] == 409)
 
 
 @pytest.mark.parametrize(
