@@ -78,7 +78,7 @@ def test_what_an_agent_collects_arrives_in_the_store_once(
                     of_the_agent.setenv(name, account[name])
             upload = _UPLOAD[transport].format(bucket=BUCKET, region=REGION, url=s3.url)
             agent.write(upload, url=None if transport == "s3" else running.url, token=running.token())
-            assert agent.ask("check").stdout == ""
+            assert agent.ask("check").stdout == "db-1, not enrolled\n"
             with agent.running() as process:
                 until((agent.state / "spool" / "stream.json").exists)
                 stream = json.loads((agent.state / "spool" / "stream.json").read_text())["stream_id"]
