@@ -120,9 +120,9 @@ def test_a_token_may_end_at_an_instant(run: Run) -> None:
         (("--expires", "30s"), 2, "--expires 30s: a minute to 365 days"),
         (("--expires", "366d"), 2, "--expires 366d: a minute to 365 days"),
         (("--uses", "0"), 2, "--uses"),
-        (("--label", "environment"), 2, "--label environment: KEY=VALUE"),
-        (("--label", "a=b", "--label", "a=c"), 2, "a key stands twice"),
-        (("--label", "A=b"), 1, "answered 422"),
+        (("--label", "environment"), 2, "--label environment: NAME=VALUE"),
+        (("--label", "a=b", "--label", "a=c"), 2, "--label a=c: NAME=VALUE is expected, each name once"),
+        (("--label", "A=b"), 2, "--label A=b: names are lower case"),
         (("--agent", "Not One"), 1, "answered 422"),
     ],
 )

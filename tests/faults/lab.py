@@ -147,16 +147,20 @@ class Lab:
 
     def document(self, content: dict[str, object]) -> None:
         """What all agents obey from their next pull on."""
-        self.version += 1
         body = json.dumps(content)
         with psycopg.connect(self.dsn, autocommit=True) as store:
-            store.execute(
+            row = store.execute(
                 """
                 insert into store.document (scope, version, body, sha256, author, comment)
-                values ('fleet', %s, %s::text::jsonb, sha256(convert_to(%s::text, 'UTF8')), 'faults', 'a story')
+                select 'fleet', count(*) + 1, %s::text::jsonb, sha256(convert_to(%s::text, 'UTF8')), 'faults', 'a story'
+                from store.document
+                returning revision
                 """,
-                (self.version, body, body),
-            )
+                (body, body),
+            ).fetchone()
+        # Agents tell the revision, whose numbers leap where the store has crashed.
+        assert row is not None
+        self.version = int(row[0])
 
     def add(self, count: int, url: str | None = None, max_bytes: int = 10**9) -> list[LabAgent]:
         """Agents with a first batch loaded, running."""

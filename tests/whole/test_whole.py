@@ -16,6 +16,7 @@ import urllib3
 
 from contracts.codec import inflate
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from tests.agent.polling import until as polled
 from tests.infra.standalone.serving import connected, until
 from tests.whole.seen import Seen, watching_command_lines
 from tests.whole.story import AGENT, Story, installed, private
@@ -97,7 +98,8 @@ def test_a_running_agent_obeys_what_is_applied_and_what_is_released(story: Story
         release = ("release", "start", "--stages", "canary,100%", "--bake", "1s", "--gate", "agent_cpu=off,db_time=off")
         story.say(*release)
         until(lambda: configuration()["statement_timeout_ms"] == 4321)
-        until(lambda: json.loads(story.say("release", "status", "--json"))["state"] == "done")
+        # Two stages, looked at every ten seconds.
+        polled(lambda: json.loads(story.say("release", "status", "--json"))["state"] == "done", 120)
         story.say("config", "rollback", "1")
         until(lambda: configuration()["statement_timeout_ms"] == 5000)
         process.send_signal(signal.SIGTERM)

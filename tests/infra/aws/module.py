@@ -35,12 +35,12 @@ class Function:
         """The model that its handler reads from the environment, or what its routes share, `parts`."""
         package = self.module.rpartition(".")[0]
         shared = f"{package}.parts"
-        here = [*vars(import_module(self.module)).values()]
-        if find_spec(shared):
-            here += vars(import_module(shared)).values()
-        models = [each for each in here if isinstance(each, type) and each.__module__.rpartition(".")[0] == package]
-        (found,) = {each for each in models if issubclass(each, Environment)}
-        return found
+        for module in (self.module, shared if find_spec(shared) else self.module):
+            there = [each for each in vars(import_module(module)).values() if isinstance(each, type)]
+            found = [each for each in there if issubclass(each, Environment) and each.__module__.startswith(package)]
+            if len(found) == 1:
+                return found[0]
+        raise AssertionError(f"{self.name}: it is not one model that {self.module} reads")
 
 
 def text() -> str:

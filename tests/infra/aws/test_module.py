@@ -23,7 +23,7 @@ def _named(function: Function) -> str:
 
 def test_every_artifact_is_used_and_can_be_built() -> None:
     assert {function.artifact for function in ALL} == set(FUNCTIONS)
-    assert len(ALL) == 8
+    assert len(ALL) == 9
 
 
 @pytest.mark.parametrize("function", ALL, ids=_named)
