@@ -141,7 +141,7 @@ def list_(server: Server = None, token_file: TokenFile = None, ca: Ca = None, *,
 def pause(
     id: Id = None, server: Server = None, token_file: TokenFile = None, ca: Ca = None, *, as_json: AsJson = False
 ) -> None:
-    """Hold a release in its stage: who has the version keeps it, nobody else gets it."""
+    """Hold a release in its stage: its agents keep the version or come to it, those of later stages do not."""
     _move("pause", id, server, token_file, ca, as_json=as_json)
 
 

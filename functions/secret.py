@@ -34,8 +34,7 @@ def read_secret_file(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
-    # Who may read its credentials systemd says by access lists, which show as the mode of a group.
-    if mode & (stat.S_IRWXG | stat.S_IRWXO) and str(path.parent) != os.environ.get(CREDENTIALS):
+    if open_to_others(path, mode):
         raise SecretError(f"{path}: others than its owner can read or write it; chmod 600 it, and change the secret")
     if len(content) > MAX_BYTES:
         raise SecretError(f"{path}: more than {MAX_BYTES} bytes; is it another file?")
@@ -43,6 +42,12 @@ def read_secret_file(path: Path) -> str:
         return content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise SecretError(f"{path}: not a text file") from None
+
+
+def open_to_others(path: Path, mode: int) -> bool:
+    """Whether others than its owner may use a file of this mode."""
+    # Who may read its credentials systemd says by access lists, which show as the mode of a group.
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO)) and str(path.parent) != os.environ.get(CREDENTIALS)
 
 
 def credential(name: str) -> Path | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from pathlib import Path
+
+from functions.secret import open_to_others
 
 
 class CredentialsError(Exception):
@@ -23,7 +24,7 @@ def stamp(path: Path, failed: type[CredentialsError], mend: str) -> tuple[int, i
         found = path.stat()
     except OSError as error:
         raise failed(f"{path}: {error.strerror}; {mend}") from error
-    if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if open_to_others(path, found.st_mode):
         raise failed(f"{path}: others than its owner can read or write it; chmod 600 it, and replace its keys")
     return found.st_mtime_ns, found.st_size, found.st_ino
 

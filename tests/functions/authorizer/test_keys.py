@@ -99,3 +99,15 @@ def test_an_error_never_repeats_a_secret(file: Path) -> None:
         with pytest.raises(KeysError) as caught:
             load(_write(file, text))
         assert "secret-secret" not in str(caught.value)
+
+
+def test_a_credential_of_systemd_may_show_the_mode_of_its_access_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(dump([generate()]))
+    file.chmod(0o440)
+    with pytest.raises(KeysError, match="others than its owner"):
+        load(file)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert len(load(file).all) == 1
