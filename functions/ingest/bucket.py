@@ -157,7 +157,7 @@ class DirectoryBucket:
                 scratch.write(data)
                 scratch.flush()
                 os.fsync(scratch.fileno())
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make(path.parent)
                 try:
                     os.link(scratch.name, path)
                 except FileExistsError:
@@ -169,6 +169,12 @@ class DirectoryBucket:
         except OSError as error:
             raise BucketUnavailableError(f"the bucket's folder {self._root}: {error.strerror}") from error
         return True
+
+    def _make(self, folder: Path) -> None:
+        # One below the other, and never the root: it may go away at any moment.
+        if folder != self._root and not folder.exists():
+            self._make(folder.parent)
+            folder.mkdir(exist_ok=True)
 
     def read(self, key: str, at_most: int) -> bytes:
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,3 +122,21 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_made_anew(tmp_path: Path)
     with pytest.raises(BucketUnavailableError, match="No such file"):
         DirectoryBucket(tmp_path / "unmounted").create(KEYS[0], b"x")
     assert not (tmp_path / "unmounted").exists()
+
+
+def test_a_folder_that_goes_away_under_a_write_is_not_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, elsewhere = tmp_path / "bucket", tmp_path / "elsewhere"
+    root.mkdir()
+    synced = os.fsync
+
+    def goes_away(descriptor: int) -> None:
+        synced(descriptor)
+        if root.exists():
+            root.rename(elsewhere)
+
+    monkeypatch.setattr(os, "fsync", goes_away)
+    with pytest.raises(BucketUnavailableError):
+        DirectoryBucket(root).create(KEYS[0], b"x")
+    assert not root.exists()
