@@ -78,6 +78,10 @@ def test_a_running_agent_obeys_what_is_applied_and_what_is_released(story: Story
         counts: dict[str, int] = json.loads(story.say("config", "status", "--json"))["counts"]
         return {state: number for state, number in counts.items() if number}
 
+    def released() -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(story.say("release", "status", "--json"))
+        return status
+
     group, fleet = story.folder / "production.toml", story.folder / "fleet.toml"
     group.write_text("full_every_seconds = 600\n")
     with agent.running() as process:
@@ -98,8 +102,10 @@ def test_a_running_agent_obeys_what_is_applied_and_what_is_released(story: Story
         release = ("release", "start", "--stages", "canary,100%", "--bake", "1s", "--gate", "agent_cpu=off,db_time=off")
         story.say(*release)
         until(lambda: configuration()["statement_timeout_ms"] == 4321)
-        # Two stages, looked at every ten seconds.
-        polled(lambda: json.loads(story.say("release", "status", "--json"))["state"] == "done", 120)
+        # Two stages, looked at every ten seconds; one that was halted says why.
+        polled(lambda: released()["state"] != "running", 120)
+        ended = released()
+        assert ended["state"] == "done", ended
         story.say("config", "rollback", "1")
         until(lambda: configuration()["statement_timeout_ms"] == 5000)
         process.send_signal(signal.SIGTERM)
