@@ -99,8 +99,9 @@ def test_a_running_agent_obeys_what_is_applied_and_what_is_released(story: Story
         )
         story.say("config", "apply", fleet, "--draft")
         assert configuration()["statement_timeout_ms"] == 5000
-        release = ("release", "start", "--stages", "canary,100%", "--bake", "1s", "--gate", "agent_cpu=off,db_time=off")
-        story.say(*release)
+        # On a busy machine a reading may time out, which is all of one agent; tests of the gates are elsewhere.
+        gates = "errors=100%,agent_cpu=off,db_time=off"
+        story.say("release", "start", "--stages", "canary,100%", "--bake", "1s", "--gate", gates)
         until(lambda: configuration()["statement_timeout_ms"] == 4321)
         # Two stages, looked at every ten seconds; one that was halted says why.
         polled(lambda: released()["state"] != "running", 120)
