@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from agent import check as checks
 from agent.identity.files import IdentityError
@@ -107,9 +108,9 @@ def collect_once(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> 
     table = Table(*columns, Column("detail", overflow="fold"))
     for ran in batch.runs:
         took = f"{ran.duration_us / 1000:.1f}"
-        table.add_row(
-            ran.target, str(ran.datid or ""), ran.collector, ran.status, str(ran.rows), took, ran.detail or ""
-        )
+        shown = (ran.target, str(ran.datid or ""), ran.collector, ran.status, str(ran.rows), took, ran.detail or "")
+        # Text, not str: what a server says is no markup of ours.
+        table.add_row(*map(Text, shown))
     Console().print(table)
 
 
@@ -120,7 +121,7 @@ def check(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
     if json:
         sys.stdout.write(checked.as_json() + "\n")
     else:
-        Console(soft_wrap=True, highlight=False).print(str(checked), markup=False)
+        Console(soft_wrap=True, highlight=False, emoji=False).print(str(checked), markup=False)
     if not checked.good:
         raise typer.Exit(1)
 
@@ -136,7 +137,7 @@ def spool(settings: SettingsFile = _DEFAULT, *, json: AsJson = False) -> None:
     if json:
         sys.stdout.write(found.as_json() + "\n")
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     oldest = "" if found.oldest_seconds is None else f", the oldest for {found.oldest_seconds:.0f} s"
     console.print(f"{len(found.waiting)} batches wait ({found.size_bytes} bytes{oldest})", markup=False)
     if found.waiting:

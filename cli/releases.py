@@ -128,7 +128,7 @@ def status(
         elif as_json:
             _print_json(found)
         else:
-            print_release(found, Console(highlight=False))
+            print_release(found, Console(highlight=False, emoji=False))
 
 
 @app.command("list")
@@ -205,7 +205,7 @@ def _follow(api: Api, release: Release, every: float, *, as_json: bool) -> None:
     if as_json:
         _print_json(ended)
     else:
-        print_release(ended, Console(highlight=False))
+        print_release(ended, Console(highlight=False, emoji=False))
     if ended.state != "done":
         raise typer.Exit(FAILED)
 

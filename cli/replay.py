@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from cli.dsn import DsnFile, Into, IntoFile, other_dsn, store_dsn
 from cli.ending import FAILED, fail
@@ -84,8 +84,13 @@ def replay(
     try:
         replaying.check(store)
         keys = replaying.find_quarantined(bucket, store, wanted) if quarantined else replaying.find(bucket, wanted)
+
+        def count() -> int:
+            return replaying.count_quarantined(store, wanted) if quarantined else replaying.count(bucket, wanted)
+
         told = replaying.rehearse(keys, store) if dry_run else replaying.replay(keys, bucket, store, retention)
-        with _stopping() as asked, _progress() as progress:
+        # A rehearsal is little more than a listing itself.
+        with _progress(None if dry_run else count) as progress, _stopping() as asked:
             for summary in told:
                 progress(summary)
                 if asked:
@@ -139,12 +144,16 @@ def _stopping() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Summary], None]]:
+def _progress(count: Callable[[], int] | None) -> Iterator[Callable[[Summary], None]]:
+    """A bar for people; `count` says how many objects there are, and is asked only where somebody looks."""
     console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(20), TaskProgressColumn(), TimeElapsedColumn(), text)
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
         task = shown.add_task("looking into the bucket", total=None)
-        yield lambda summary: shown.update(task, description=_line(summary))
+        if count is not None and console.is_terminal:
+            shown.update(task, total=count())
+        yield lambda summary: shown.update(task, description=_line(summary), completed=summary.objects)
 
 
 def _line(summary: Summary) -> str:

@@ -47,7 +47,7 @@ def watch(look: Callable[[], Release], release: Release, every: float, *, quiet:
 
 @contextmanager
 def _shown(*, quiet: bool) -> Iterator[Callable[[Release], None]]:
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     if quiet:
         yield lambda _: None
     elif console.is_terminal:

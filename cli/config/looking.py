@@ -49,7 +49,7 @@ AGENTS = (
 
 def show(
     scope: Annotated[
-        str | None, typer.Option("--scope", metavar="SCOPE", help="fleet, group:NAME or agent:ID: its document.")
+        str | None, typer.Option("--scope", metavar="SCOPE", help="Its document: fleet, group:NAME or agent:ID.")
     ] = None,
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="This version; the newest, live or not.")
@@ -112,7 +112,7 @@ def diff(
     if as_json:
         typer.echo(json.dumps(answer, indent=2))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"{scope}: from version {found.from_version} to {found.to_version}", markup=False)
     print_differences(found.changes, console)
 

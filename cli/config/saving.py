@@ -176,7 +176,7 @@ def _said(version: DocumentVersion | None) -> dict[str, Any]:
 
 def _print(scope: str, changes: list[Changed], live: DocumentVersion | None, *, draft: bool) -> None:
     since = f"changes of version {live.version}, which is live" if live else "new, nothing is live there yet"
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"{scope}{', a draft' if draft else ''}: {since}", markup=False)
     print_changes(changes, console)
 

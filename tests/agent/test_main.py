@@ -90,6 +90,13 @@ def test_once_shows_a_table_to_people(agent: Agent, server: EmbeddedPostgres) ->
     assert "database_stats" in done.stdout
 
 
+def test_what_once_could_not_read_is_shown_as_it_was_said(agent: Agent) -> None:
+    agent.write(NO_HOST + target("host=/[bold]:key: port=1"), url=None)
+    done = agent.ask("once")
+    # A long detail takes several lines of its own column, the others being empty there.
+    assert "/[bold]:key:/" in re.sub(r"[│\s]", "", done.stdout), done.stdout + done.stderr
+
+
 def test_check_finds_nothing_where_nothing_is_missing(
     agent: Agent, server: EmbeddedPostgres, open_door: Door, sessions: psycopg.Connection
 ) -> None:

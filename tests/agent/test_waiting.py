@@ -38,9 +38,9 @@ def filled(agent: Agent) -> Spool:
     spool = Spool(agent.state / "spool", 10**9, 10**9)
     now = time.time_ns() // 1000
     made = [spool.put(lambda *_: gzip.compress(b"x"), now - age * 1_000_000, {}) for age in (500, 400, 300, 200)]
-    spool.put_aside(made[0], GapReason.REJECTED, "frames: [no]", 422)
+    spool.put_aside(made[0], GapReason.REJECTED, "frames: [no] :x:", 422)
     spool.put_aside(made[1], GapReason.CORRUPT, "not gzip")
-    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3, detail="No space left on device"))
+    spool.lost(Gap(reason=GapReason.DISK_FULL, from_at=1, until_at=2, batches=3, detail="no :key: [b]"))
     return spool
 
 
@@ -54,7 +54,7 @@ def test_everything_is_listed_with_ages_and_reasons_while_somebody_holds_the_spo
     assert found["size_bytes"] == sum(each["size_bytes"] for each in found["waiting"]) > 0
     assert found["oldest_seconds"] == found["waiting"][0]["age_seconds"] >= 300
     assert [(each["reason"], each["status"], each["detail"]) for each in found["set_aside"]] == [
-        ("rejected", 422, "frames: [no]"),
+        ("rejected", 422, "frames: [no] :x:"),
         ("corrupt", None, "not gzip"),
     ]
     assert [(gap["reason"], gap["batches"]) for gap in found["gaps_not_told"]] == [
@@ -63,7 +63,13 @@ def test_everything_is_listed_with_ages_and_reasons_while_somebody_holds_the_spo
         ("disk_full", 3),
     ]
     told = agent.ask("spool").stdout
-    for part in ("2 batches wait", "2 batches are set aside", "frames: [no]", "422", "disk_full: 3 batches"):
+    for part in (
+        "2 batches wait",
+        "2 batches are set aside",
+        "frames: [no] :x:",
+        "422",
+        "disk_full: 3 batches; no :key: [b]",
+    ):
         assert part in told
     assert {path: path.stat().st_mtime_ns for path in agent.state.rglob("*")} == before
     spool.close()

@@ -98,7 +98,7 @@ def test_releases_are_listed_and_the_newest_is_shown(ready: Pretended) -> None:
     empty = command("release", "status", server=ready.url)
     assert (empty.exit_code, "there is no release" in empty.stderr) == (2, True)
     for _ in range(3):
-        ready.release(ReleaseAsked(comment="gently"))
+        ready.release(ReleaseAsked(comment="[b]gently[/b] :fire:"))
     rows = command("release", "list", server=ready.url).stdout.splitlines()
     assert [row.split()[0] for row in rows[1:]] == ["3", "2", "1"]
     shown = command("release", "status", server=ready.url).stdout
@@ -107,7 +107,7 @@ def test_releases_are_listed_and_the_newest_is_shown(ready: Pretended) -> None:
         "stages: canary, 1%, 10%, 100%; at canary since 2026-03-29 01:30:00Z, each bakes 600 s",
         "given to 0 of 200 agents",
         "gates: errors=1%, missing=2%, agent_cpu=2x, db_time=2x",
-        "comment: gently",
+        "comment: [b]gently[/b] :fire:",
         'started  canary  alice  {"to": 2}',
     ):
         assert line in shown

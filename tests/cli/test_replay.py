@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -177,7 +178,8 @@ def test_a_store_that_is_away_or_was_never_migrated(bucket: Path, server: Embedd
 
 @pytest.mark.processes
 def test_a_terminal_sees_how_it_goes(bucket: Path, store: str) -> None:
-    put(bucket, batch())
+    for seq in range(125):
+        put(bucket, batch(seq, stream_id=UUID(int=1)))
     ours, theirs = os.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         process = subprocess.Popen(
@@ -194,8 +196,10 @@ def test_a_terminal_sees_how_it_goes(bucket: Path, store: str) -> None:
                 seen += part
         stdout, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
-    assert b"1 objects: 1 loaded" in stdout
-    assert b"1 objects, 1 rows; now agent=db-1/dt=" in seen
+    assert b"125 objects: 125 loaded" in stdout
+    assert b"125 objects, 125 rows; now agent=db-1/dt=" in seen
+    # The bar at its beginning, and at its end.
+    assert [share in seen for share in (b" 0%", b"100%")] == [True, True], seen
 
 
 @pytest.mark.processes

@@ -96,6 +96,16 @@ def test_versions_are_compared(filled: Pretended) -> None:
     assert json.loads(command("config", "diff", "--json", server=filled.url).stdout)["from_version"] == 1
 
 
+def test_a_name_between_colons_is_no_picture(pretended: Pretended, tmp_path: Path) -> None:
+    file = tmp_path / "key.toml"
+    file.write_text('preset = "rds"\n')
+    applied = command("config", "apply", file, "--scope", "group:key", "--selector", "role=key", server=pretended.url)
+    assert applied.stdout.startswith("group:key: new, ")
+    compared = command("config", "diff", "--scope", "group:key", "--from", "0", server=pretended.url)
+    assert compared.stdout.startswith("group:key: from version 0 to 1")
+    assert "agent:ID" in command("config", "show", "--help").stdout
+
+
 def test_the_history_is_the_newest_first(filled: Pretended) -> None:
     for number in range(3):
         filled.save("fleet", DocumentAsked(document={"upload_every_seconds": number + 1}))

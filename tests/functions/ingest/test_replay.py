@@ -21,6 +21,8 @@ from functions.ingest.replay import (
     Summary,
     Wanted,
     check,
+    count,
+    count_quarantined,
     find,
     find_quarantined,
     rehearse,
@@ -113,6 +115,7 @@ def test_only_the_agents_that_are_named(bucket: DirectoryBucket) -> None:
     keys = [put(bucket, batch(agent_id=agent, frames=[])) for agent in ("a", "b", "c")]
     assert list(find(bucket, Wanted(agent_ids=("a", "c")))) == [keys[0], keys[2]]
     assert list(find(bucket, Wanted(agent_ids=("d",)))) == []
+    assert [count(bucket, Wanted(agent_ids=agents)) for agents in ((), ("a", "c"), ("d",))] == [3, 2, 0]
 
 
 def test_a_stretch_has_its_first_instant_and_not_its_last(bucket: DirectoryBucket) -> None:
@@ -135,6 +138,7 @@ def test_days_are_told_by_their_folders_and_no_content_is_read(
     monkeypatch.setattr(bucket, "read", None)
     wanted = Wanted(instant(midnight), instant(midnight + DAY_US))
     assert list(find(bucket, wanted)) == [key]
+    assert [count(bucket, wanted), count(bucket, Wanted(to_at=instant(midnight)))] == [1, 0]
     # The same instants, said in another zone.
     zone = timezone(timedelta(hours=-7))
     elsewhere = Wanted(instant(midnight).astimezone(zone), instant(midnight + DAY_US).astimezone(zone))
@@ -175,6 +179,7 @@ def test_quarantine_is_filtered_by_time(bucket: DirectoryBucket, store: Store) -
         keys.append(key)
     take(keys, bucket, store, Retention(30))
     since = datetime.now(UTC) - timedelta(days=2)
+    assert [count_quarantined(store, Wanted(agent_ids=agents)) for agents in ((), ("nobody",))] == [2, 0]
     assert list(find_quarantined(bucket, store, Wanted(from_at=since))) == keys[1:]
     assert list(find_quarantined(bucket, store, Wanted(to_at=since))) == keys[:1]
 
