@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -33,10 +34,10 @@ PLACES = {
 }
 
 
-class _Imported(UserDict[str, Any]):
+class _Imported(UserDict[str, object]):
     """The commands by their names: a place until it is looked up, and then the command."""
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> object:
         found = super().__getitem__(name)
         if isinstance(found, str):
             module, _, attribute = found.partition(":")
@@ -44,7 +45,7 @@ class _Imported(UserDict[str, Any]):
         return found
 
 
-def _command(name: str, made: Any) -> Any:
+def _command(name: str, made: Callable[..., object]) -> object:
     if isinstance(made, typer.Typer):
         command = get_group(made)
         command.name = name
@@ -57,5 +58,5 @@ def _command(name: str, made: Any) -> Any:
 class Commands(TyperGroup):
     """All that `pganalytics` can do."""
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - typer's own
         super().__init__(**given | {"commands": _Imported(PLACES)})
