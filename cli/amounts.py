@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
 from cli.ending import fail
-from contracts.configuration import Gates
 from contracts.identity import Labels
+
+if TYPE_CHECKING:
+    from contracts.configuration import Gates
 
 
 def labels(option: str, words: Sequence[str]) -> dict[str, str]:
@@ -30,6 +33,8 @@ def labels(option: str, words: Sequence[str]) -> dict[str, str]:
 
 def gates(option: str, words: Iterable[str]) -> Gates:
     """The gates in words such as `errors=1%,agent_cpu=2x`; `off` leaves one out. Ends the command if one is none."""
+    from contracts.configuration import Gates  # which whoever only asks for agents has no use for
+
     found: dict[str, float | None] = {}
     for word in (part.strip() for each in words for part in each.split(",")):
         name, _, value = word.partition("=")

@@ -42,7 +42,6 @@ from infra.standalone.pools import Pools
 from infra.standalone.queue import Queue, QueueError
 from infra.standalone.reconcile import LeftBehind, LeftBehindEnvironment, Reconciler
 from infra.standalone.schedule import schedule
-from infra.standalone.schema import MigrationError, migrate_store
 from infra.standalone.settings import Settings, StartError, listen, private_folder, tls_context
 from infra.standalone.worker import Worker
 
@@ -141,6 +140,9 @@ def _queue(settings: Settings) -> Iterator[Queue]:
 
 
 def _migrate(settings: Settings) -> None:
+    # Alembic takes a quarter of a second to import, which a start without migrations does not wait for.
+    from infra.standalone.schema import MigrationError, migrate_store
+
     try:
         before, after = migrate_store(settings.store_dsn)
     except MigrationError as error:

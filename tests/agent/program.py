@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.nursery import ROOT, nursery
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,15 @@ class Agent:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "agent.main", *arguments, "--settings", str(self.settings)]
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return run(self.command(*arguments))
+    def ask(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; `given` is its standard input."""
+        options = ("--settings", self.settings)
+        return nursery().run("agent", *arguments, *options, environment=os.environ, given=given, timeout=60)
 
     def ask_as_nobody(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same without rights, which a process of root gives up once it has its modules."""
-        return run([sys.executable, "-c", _NOBODY, *arguments, "--settings", str(self.settings)])
+        command = [sys.executable, "-c", _NOBODY, *arguments, "--settings", str(self.settings)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
@@ -74,11 +77,6 @@ os.setgid(nobody.pw_gid)
 os.setuid(nobody.pw_uid)
 app()
 """
-
-
-def run(command: list[str], given: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; `given` is its standard input."""
-    return subprocess.run(command, input=given, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
 
 
 def target(dsn: str, more: str = "") -> str:

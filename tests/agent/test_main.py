@@ -19,8 +19,9 @@ from contracts.version import __version__
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.door import Answer, Asked, Door, configuration, problem
 from tests.agent.polling import until
-from tests.agent.program import ROOT, Agent, target
+from tests.agent.program import Agent, target
 from tests.agent.targets.watching import databases
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.processes
 

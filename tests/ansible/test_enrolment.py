@@ -20,9 +20,9 @@ from agent.settings import load
 from tests.agent.authority import Authority
 from tests.agent.door import Door, door
 from tests.agent.identity.registrar import Registrar, enrolment_token
-from tests.agent.program import ROOT
 from tests.ansible.controller import ansible
 from tests.ansible.options import ROLE
+from tests.nursery import ROOT
 
 pytestmark = [
     pytest.mark.processes,

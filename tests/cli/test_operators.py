@@ -22,7 +22,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.infra.standalone.serving import ROOT, SECONDS, Serving, command, connected, new_store, serving
+from tests.infra.standalone.serving import SECONDS, Serving, command, connected, new_store, serving
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.processes
 

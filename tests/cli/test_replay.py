@@ -20,7 +20,8 @@ from contracts.codec import decode, encode, sha256
 from contracts.objects import key_of
 from functions.ingest.bucket import DirectoryBucket
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.infra.standalone.serving import ROOT, SECONDS, batch, connected, loaded, new_store, until
+from tests.infra.standalone.serving import SECONDS, batch, connected, loaded, new_store, until
+from tests.nursery import ROOT
 
 
 @pytest.fixture(autouse=True)

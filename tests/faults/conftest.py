@@ -10,7 +10,8 @@ import pytest
 
 from tests.faults.counting import Survived
 from tests.faults.lab import Lab, lab
-from tests.faults.nursery import Nursery
+from tests.nursery import Nursery
+from tests.nursery import nursery as shared_nursery
 
 
 @pytest.fixture
@@ -34,9 +35,8 @@ def dice(pytestconfig: pytest.Config) -> random.Random:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as made:
-        yield made
+def nursery() -> Nursery:
+    return shared_nursery()
 
 
 @pytest.fixture

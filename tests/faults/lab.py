@@ -19,10 +19,10 @@ from cli.main import app
 from contracts.metrics import METRICS, Scope
 from infra.standalone.embedded import free_port
 from tests.agent.polling import until
-from tests.faults.nursery import Nursery
 from tests.faults.oracle import Account, judge
 from tests.faults.witness import Witness
 from tests.infra.standalone.serving import make_keys
+from tests.nursery import Nursery
 
 #: Generous: the machine may have two processors and six other runs on them.
 PATIENCE_SECONDS = 120.0

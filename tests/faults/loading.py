@@ -16,16 +16,12 @@ from infra.standalone.reconcile import LeftBehind, LeftBehindEnvironment
 from infra.standalone.worker import Worker
 
 
-def main(folder: Path) -> None:
+def app() -> None:
     """Queue what the bucket has and the store has not; load until killed. The environment is that of the function."""
-    queue = Queue(folder)
+    queue = Queue(Path(sys.argv[1]))
     worker = Worker(queue, loader.handler)
     worker.start()
     store = Store(SecretStr(os.environ["PGANALYTICS_STORE_DSN"]), "faults")
     bucket = open_bucket(os.environ["PGANALYTICS_BUCKET_URL"])
     LeftBehind(bucket, store, queue, LeftBehindEnvironment()).of_all_days()
     worker.join()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -13,7 +13,7 @@ from tests.agent.polling import until
 from tests.faults.counting import Survived
 from tests.faults.disks import Ballast, mounted
 from tests.faults.lab import PATIENCE_SECONDS, Lab, LabAgent, lab
-from tests.faults.nursery import Nursery
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.processes
 

@@ -15,10 +15,10 @@ from functions.ingest.bucket import DirectoryBucket
 from tests.agent.polling import until
 from tests.faults.counting import Survived
 from tests.faults.lab import PATIENCE_SECONDS, instant
-from tests.faults.nursery import Nursery
 from tests.faults.oracle import judge
 from tests.faults.witness import Witness
 from tests.infra.standalone.serving import batch
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.processes
 

@@ -21,10 +21,10 @@ from infra.standalone.queue import Message
 from tests.agent.polling import until
 from tests.faults.counting import Survived
 from tests.faults.lab import PATIENCE_SECONDS
-from tests.faults.nursery import Nursery
 from tests.faults.oracle import judge
 from tests.faults.witness import Witness
 from tests.infra.standalone.serving import batch
+from tests.nursery import Nursery
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_post
 from tests.agent.polling import until
 from tests.faults.counting import Survived
 from tests.faults.lab import PATIENCE_SECONDS, Lab, instant, lab
-from tests.faults.nursery import Nursery
 from tests.infra.standalone.serving import new_store
+from tests.nursery import Nursery
 
 pytestmark = pytest.mark.processes
 

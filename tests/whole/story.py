@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import psycopg
 
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.authority import Authority
-from tests.agent.program import ROOT, Agent, target
+from tests.agent.program import Agent, target
 from tests.infra.standalone.serving import Serving, command, make_keys, new_store, serving
 from tests.whole.seen import Seen
 
@@ -76,14 +75,7 @@ class Story:
         return agent
 
     def enrol(self, agent: Agent, token: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "agent.main", "enrol", "--settings", agent.settings, "--token-file", token, *more],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=60,
-            check=False,
-        )
+        done = agent.ask("enrol", "--token-file", str(token), *more)
         self.seen.add("output of enrol", done.stdout + done.stderr)
         return done
 

@@ -26,7 +26,7 @@ from agent.settings import ServerSettings, Settings, SettingsError
 from tests.agent.authority import Authority
 from tests.agent.door import Answer, Asked, Door, door, problem
 from tests.agent.identity.registrar import DENIED, Registrar, enrolment_token
-from tests.agent.program import Agent, run
+from tests.agent.program import Agent
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_the_command_says_what_it_did_and_does_it_once(
     def said() -> subprocess.CompletedProcess[str]:
         if how == "file":
             return program.ask("enrol", *options, "--token-file", str(file))
-        return run(program.command("enrol", *options, "--token-file", "-"), token)
+        return program.ask("enrol", *options, "--token-file", "-", given=token)
 
     done = said()
     assert (done.returncode, done.stderr) == (0, "")
@@ -377,7 +377,7 @@ def test_a_token_file_that_would_win_is_pointed_out(
         f'agent_id = "db-1"\nstate_directory = "{program.state}"\n'
         f'[server]\nurl = "{gate.url}"\nca_file = "{authority.ca_file}"\ntoken_file = "/etc/pganalytics/token"\n'
     )
-    done = run(program.command("enrol", "--token-file", "-"), registrar.enrolment())
+    done = program.ask("enrol", "--token-file", "-", given=registrar.enrolment())
     assert done.returncode == 0, done.stderr
     assert "server.token_file still stands in agent.toml, and is what is used: take it out" in done.stdout
 

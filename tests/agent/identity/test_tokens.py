@@ -28,7 +28,7 @@ from tests.agent.authority import Authority
 from tests.agent.conftest import TOKEN
 from tests.agent.door import Answer, Door, door, problem
 from tests.agent.identity.registrar import DENIED, Registrar
-from tests.agent.program import ROOT
+from tests.nursery import ROOT
 
 BATCH = Upload(b"batch", UUID(int=1), 0, 0)
 

@@ -26,7 +26,7 @@ from contracts.objects import key_of
 from contracts.uploads import put_headers
 from tests.agent.authority import Authority
 from tests.agent.door import Answer, Door, door
-from tests.agent.program import ROOT
+from tests.nursery import ROOT
 
 SECRET = "a-secret-key-that-nobody-may-see"
 SESSION = "a-session-that-nobody-may-see"

@@ -8,14 +8,13 @@ import secrets
 import signal
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -28,8 +27,8 @@ from contracts.batch import Batch, Frame, Run, Status
 from contracts.codec import decode, encode
 from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.nursery import Program, nursery
 
-ROOT = Path(__file__).parents[3]
 SECONDS = 30.0
 
 
@@ -96,15 +95,7 @@ def loaded(dsn: str) -> int:
 
 def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `pganalytics` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *map(str, arguments)],
-        cwd=ROOT,
-        env=_environment(environment),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    return nursery().run("pganalytics", *arguments, environment=_environment(environment), timeout=SECONDS)
 
 
 def make_keys(file: Path) -> None:
@@ -126,17 +117,17 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass
 class Serving:
-    """A server: its process, its folder, and everything it logs."""
+    """A server: its process, its folder, and everything it logs, which comes from `errors`."""
 
-    process: subprocess.Popen[str]
+    process: Program
     folder: Path
+    errors: IO[str]
     lines: list[dict[str, Any]] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _reader: threading.Thread | None = None
 
     def read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as log:
+        with self.errors as log:
             for line in log:
                 with self._changed:
                     self.lines.append(json.loads(line))
@@ -213,17 +204,16 @@ def serving(folder: Path, dsn: str | None, *arguments: str | Path, **environment
     keys = folder / "keys.json"
     if not keys.exists():
         make_keys(keys)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "cli.main", "serve", "--port", "0", "--data-dir", folder / "data"),
-            *("--keys-file", keys, *arguments),
-        ],
-        cwd=ROOT,
-        env=_environment(environment | ({} if dsn is None else {"PGANALYTICS_STORE_DSN": dsn})),
-        stderr=subprocess.PIPE,
-        text=True,
+    environment = _environment(environment | ({} if dsn is None else {"PGANALYTICS_STORE_DSN": dsn}))
+    ours, theirs = os.pipe()
+    process = nursery().open(
+        "pganalytics",
+        *("serve", "--port", "0", "--data-dir", folder / "data", "--keys-file", keys, *arguments),
+        environment=environment,
+        stderr=theirs,
     )
-    running = Serving(process, folder)
+    os.close(theirs)
+    running = Serving(process, folder, os.fdopen(ours))
     running.start_reading()
     try:
         yield running
