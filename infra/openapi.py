@@ -120,7 +120,7 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _restore_bounds(found: object) -> None:
-    """Bounds of whole numbers as the contracts have them: Powertools keeps them as floats, which round up the largest."""
+    """Bounds of whole numbers as the contracts have them: Powertools has floats, which round up the largest."""
     if isinstance(found, dict):
         if found.get("type") == "integer":
             found |= {name: min(int(found[name]), BIGINT_MAX) for name in ("minimum", "maximum") if name in found}
