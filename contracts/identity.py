@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from contracts.limits import BIGINT_MAX
 from contracts.names import AgentId
@@ -157,8 +158,15 @@ class UserChanged(_Asked):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    role: RoleName | None = None
-    disabled: Annotated[bool, Field(strict=True)] | None = None
+    role: RoleName | SkipJsonSchema[None] = None
+    disabled: Annotated[bool, Field(strict=True)] | SkipJsonSchema[None] = None
+
+    @field_validator("role", "disabled", mode="before")
+    @classmethod
+    def _is_a_change(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("null changes nothing; leave it out")
+        return value
 
 
 class PasswordAsked(_Asked):

@@ -12,6 +12,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import content_types
 
+from contracts.limits import BIGINT_MAX
 from contracts.routes import ROUTES, Route
 from contracts.version import __version__
 from functions.authorizer.door import api as identity
@@ -49,6 +50,7 @@ def document() -> dict[str, Any]:
         schemas.update(found["components"]["schemas"])
     for route in ROUTES:
         _complete(paths[route.path][route.method.lower()], route)
+    _restore_bounds([paths, schemas])
     return {
         "openapi": "3.1.0",
         "info": {
@@ -115,6 +117,17 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     if len(kept) != 1:
         return schema
     return {**kept[0], **{name: value for name, value in schema.items() if name != "anyOf"}}
+
+
+def _restore_bounds(found: object) -> None:
+    """Bounds of whole numbers as the contracts have them: Powertools has floats, which round up the largest."""
+    if isinstance(found, dict):
+        if found.get("type") == "integer":
+            found |= {name: min(int(found[name]), BIGINT_MAX) for name in ("minimum", "maximum") if name in found}
+        found = list(found.values())
+    if isinstance(found, list):
+        for each in found:
+            _restore_bounds(each)
 
 
 def _operation_id(route: Route) -> str:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts.limits import BIGINT_MAX
 from contracts.routes import ROUTES, Route
 from functions.query import handler as query
 from infra.openapi import document, text
@@ -56,3 +58,21 @@ def test_every_reference_leads_somewhere(made: dict[str, Any]) -> None:
 def test_operations_have_names_of_their_own(made: dict[str, Any]) -> None:
     ids = [_operation(made, route)["operationId"] for route in ROUTES]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_bound_of_a_whole_number_is_the_one_that_is_kept(made: dict[str, Any]) -> None:
+    """As a fraction, the largest bigint is a number that no bigint can be."""
+    bounds = [bound for schema in _integers(made) for name, bound in schema.items() if name.endswith("imum")]
+    assert BIGINT_MAX in bounds
+    assert {type(bound) for bound in bounds} == {int}
+    assert max(bounds) == BIGINT_MAX
+
+
+def _integers(found: object) -> Iterator[dict[str, Any]]:
+    if isinstance(found, dict):
+        if found.get("type") == "integer":
+            yield found
+        found = list(found.values())
+    if isinstance(found, list):
+        for each in found:
+            yield from _integers(each)

@@ -152,6 +152,7 @@ def test_an_admin_makes_changes_and_lists_operators() -> None:
         ("PATCH", "/v1/users/root", {"role": "viewer"}, 409, "root is the last admin"),
         ("PATCH", "/v1/users/ann", {}, 422, "role or disabled"),
         ("PATCH", "/v1/users/ann", {"disabled": "yes"}, 422, "body.disabled"),
+        ("PATCH", "/v1/users/ann", {"role": "viewer", "disabled": None}, 422, "null changes nothing; leave it out"),
         ("PATCH", "/v1/users/ben", {"disabled": True}, 404, "no user ben"),
         ("PATCH", "/v1/users/%00", {"disabled": True}, 422, "name"),
         ("PUT", "/v1/users/ben/password", {"password": ANOTHER}, 404, "no user ben"),
