@@ -10,10 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from infra.database.migrate import migrate
-from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
+from tests import servers
 from tests.faults.counting import pytest_terminal_summary as pytest_terminal_summary
-from tests.servers import NewServer
+from tests.servers import FEW_SEGMENTS, NewServer, in_memory
 
 pytest_plugins = ("tests.figures", "tests.s3")
 
@@ -35,24 +35,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def new_server(pytestconfig: pytest.Config) -> NewServer:
-    return partial(embedded_postgres, installation=pytestconfig.getoption("postgresql"))
+    return partial(embedded_postgres, installation=pytestconfig.getoption("postgresql"), below=in_memory())
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL 18 for the stores of this worker's whole run."""
-    with embedded_postgres() as running:
+    with embedded_postgres({**THROWAWAY, **FEW_SEGMENTS}, below=in_memory()) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def store_template(server: EmbeddedPostgres) -> str:
     """The name of a database with the store's schema, for others to be made from."""
-    name = "store_template"
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    migrate(server.dsn(name))
-    return name
+    return servers.store_template(server)
 
 
 @pytest.fixture

@@ -98,9 +98,9 @@ def free_port() -> int:
         return port
 
 
-def new_directory(prefix: str = "pganalytics-") -> Path:
-    """A new folder in the temporary folder, for the account the servers run as and for nobody else."""
-    directory = Path(tempfile.mkdtemp(prefix=prefix))
+def new_directory(prefix: str = "pganalytics-", below: Path | None = None) -> Path:
+    """A new folder below this one or in the temporary folder, for the servers' account and for nobody else."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
     account = _account()
     if account is not None:
         os.chown(directory, account.pw_uid, account.pw_gid)
@@ -256,14 +256,15 @@ def _as_account() -> dict[str, Any]:
 
 @contextmanager
 def embedded_postgres(
-    settings: Mapping[str, str] = THROWAWAY, installation: Path | None = None
+    settings: Mapping[str, str] = THROWAWAY, installation: Path | None = None, below: Path | None = None
 ) -> Iterator[EmbeddedPostgres]:
     """A server with a new data directory, removed with all its data at the end.
 
-    `installation` is another PostgreSQL (`bin`, `lib`, `share`) than the package's.
+    `installation` is another PostgreSQL (`bin`, `lib`, `share`) than the package's; its data are below this folder
+    or in the temporary folder.
     """
     programs = reachable(installation) / "bin" if installation else binaries()
-    directory = new_directory("pganalytics-pg-")
+    directory = new_directory("pganalytics-pg-", below)
     server = EmbeddedPostgres(directory, free_port(), settings, programs)
     try:
         server.initialise()

@@ -17,6 +17,7 @@ from tests.faults.counting import Survived
 from tests.faults.lab import PATIENCE_SECONDS, Lab, instant, lab
 from tests.infra.standalone.serving import new_store
 from tests.nursery import Nursery
+from tests.servers import in_memory
 
 pytestmark = pytest.mark.processes
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.processes
 @pytest.fixture
 def own() -> Iterator[EmbeddedPostgres]:
     """A server to break. What it has said was committed survives the death of its processes."""
-    with embedded_postgres({**THROWAWAY, "synchronous_commit": "on"}) as running:
+    with embedded_postgres({**THROWAWAY, "synchronous_commit": "on"}, below=in_memory()) as running:
         yield running
 
 

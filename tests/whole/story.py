@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.authority import Authority
 from tests.agent.program import Agent, target
 from tests.infra.standalone.serving import Serving, command, make_keys, new_store, serving
+from tests.nursery import ROOT
 from tests.whole.seen import Seen
 
 ADMIN, AGENT = "ada", "db-1"
@@ -40,7 +42,7 @@ class Story:
     def say(self, *arguments: str | Path, ok: bool = True, told: bool = True) -> str:
         """Run `pganalytics`; what it prints counts as seen, unless printing a secret is what it is for."""
         environment = {"XDG_STATE_HOME": str(self.folder / "ada"), "PGANALYTICS_CA": str(self.tls.ca_file)}
-        done = command(*arguments, **environment)
+        done = command(*arguments, fresh=True, **environment)
         if told:
             self.seen.add(f"output of {arguments[0]}", done.stdout)
         self.seen.add(f"output of {arguments[0]}", done.stderr)
@@ -75,7 +77,8 @@ class Story:
         return agent
 
     def enrol(self, agent: Agent, token: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        done = agent.ask("enrol", "--token-file", str(token), *more)
+        line = [sys.executable, "-m", "agent.main", "enrol", "--settings", agent.settings, "--token-file", token, *more]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
         self.seen.add("output of enrol", done.stdout + done.stderr)
         return done
 
@@ -97,10 +100,12 @@ def installed(folder: Path, store: EmbeddedPostgres, watched: EmbeddedPostgres, 
     seen.planted["the authority's key"] = authority.read_text().splitlines()[2]
     # One file with certificate and key does for both options.
     tls_options = ("--tls-cert", tls.server_chain, "--tls-key", tls.server_chain, "--client-ca", client_ca)
-    with serving(folder, dsn, *tls_options, "--authority-file", authority) as served:
+    with serving(folder, dsn, *tls_options, "--authority-file", authority, fresh=True) as served:
         story = Story(folder, seen, dsn, served, tls, watched)
         made = command(
-            *("users", "create", ADMIN, "--admin", "--password-file", story.password(ADMIN)), PGANALYTICS_STORE_DSN=dsn
+            *("users", "create", ADMIN, "--admin", "--password-file", story.password(ADMIN)),
+            fresh=True,
+            PGANALYTICS_STORE_DSN=dsn,
         )
         assert made.returncode == 0, made.stderr
         story.say("login", "--server", served.url, "--user", ADMIN, "--password-file", folder / f"{ADMIN}.password")

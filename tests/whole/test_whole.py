@@ -18,6 +18,7 @@ from contracts.codec import inflate
 from infra.standalone.embedded import THROWAWAY, EmbeddedPostgres, embedded_postgres
 from tests.agent.polling import until as polled
 from tests.infra.standalone.serving import connected, until
+from tests.servers import in_memory
 from tests.whole.seen import Seen, watching_command_lines
 from tests.whole.story import AGENT, Story, installed, private
 
@@ -28,7 +29,8 @@ _LOGGED = {"logging_collector": "on", "log_destination": "jsonlog", "log_min_dur
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[EmbeddedPostgres]:
-    with embedded_postgres({**THROWAWAY, **_LOGGED, "shared_preload_libraries": "pg_stat_statements"}) as running:
+    settings = {**THROWAWAY, **_LOGGED, "shared_preload_libraries": "pg_stat_statements"}
+    with embedded_postgres(settings, below=in_memory()) as running:
         yield running
 
 

@@ -8,6 +8,7 @@ import secrets
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +26,9 @@ from agent.transports.outcome import Upload
 from cli.main import app
 from contracts.batch import Batch, Frame, Run, Status
 from contracts.codec import decode, encode
-from infra.database.migrate import migrate
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.nursery import Program, nursery
+from tests.nursery import ROOT, Program, nursery
+from tests.servers import store_template
 
 SECONDS = 30.0
 
@@ -49,10 +50,9 @@ def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
 def new_store(server: EmbeddedPostgres, *, migrated: bool = True) -> str:
     """The DSN of a new database."""
     name = f"store_{secrets.token_hex(6)}"
+    template = store_template(server) if migrated else "template1"
     with connected(server.dsn()) as connection:
-        connection.execute(f"create database {name}".encode())
-    if migrated:
-        migrate(server.dsn(name))
+        connection.execute(f"create database {name} template {template}".encode())
     return server.dsn(name)
 
 
@@ -93,8 +93,18 @@ def loaded(dsn: str) -> int:
     return int(row[0])
 
 
-def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `pganalytics` to its end."""
+def command(*arguments: str | Path, fresh: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `pganalytics` to its end; `fresh` starts it as a shell would, with a command line to be seen."""
+    if fresh:
+        return subprocess.run(
+            [sys.executable, "-m", "cli.main", *map(str, arguments)],
+            cwd=ROOT,
+            env=_environment(environment),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
     return nursery().run("pganalytics", *arguments, environment=_environment(environment), timeout=SECONDS)
 
 
@@ -119,7 +129,7 @@ def _environment(given: Mapping[str, str]) -> dict[str, str]:
 class Serving:
     """A server: its process, its folder, and everything it logs, which comes from `errors`."""
 
-    process: Program
+    process: Program | subprocess.Popen[bytes]
     folder: Path
     errors: IO[str]
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -198,20 +208,26 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, dsn: str | None, *arguments: str | Path, **environment: str) -> Iterator[Serving]:
-    """A server on a free port with its data below the folder, as it was left there by the one before."""
+def serving(
+    folder: Path, dsn: str | None, *arguments: str | Path, fresh: bool = False, **environment: str
+) -> Iterator[Serving]:
+    """A server on a free port with its data below the folder, as it was left there by the one before.
+
+    `fresh` starts it as a shell would, with a command line to be seen.
+    """
     folder.mkdir(exist_ok=True)
     keys = folder / "keys.json"
     if not keys.exists():
         make_keys(keys)
     environment = _environment(environment | ({} if dsn is None else {"PGANALYTICS_STORE_DSN": dsn}))
     ours, theirs = os.pipe()
-    process = nursery().open(
-        "pganalytics",
-        *("serve", "--port", "0", "--data-dir", folder / "data", "--keys-file", keys, *arguments),
-        environment=environment,
-        stderr=theirs,
-    )
+    command = ("serve", "--port", "0", "--data-dir", folder / "data", "--keys-file", keys, *arguments)
+    process: Program | subprocess.Popen[bytes]
+    if fresh:
+        line = [sys.executable, "-m", "cli.main", *map(str, command)]
+        process = subprocess.Popen(line, cwd=ROOT, env=environment, stderr=theirs)
+    else:
+        process = nursery().open("pganalytics", *command, environment=environment, stderr=theirs)
     os.close(theirs)
     running = Serving(process, folder, os.fdopen(ours))
     running.start_reading()

@@ -36,6 +36,7 @@ from tests.infra.standalone.serving import (
     until,
     upload,
 )
+from tests.servers import in_memory
 
 pytestmark = pytest.mark.processes
 
@@ -54,7 +55,7 @@ def running(tmp_path: Path, store: str) -> Iterator[Serving]:
 @pytest.fixture
 def own_store() -> Iterator[tuple[EmbeddedPostgres, str]]:
     """A PostgreSQL that a test may stop."""
-    with embedded_postgres() as own:
+    with embedded_postgres(below=in_memory()) as own:
         yield own, new_store(own)
 
 
