@@ -30,6 +30,7 @@ State = Literal["current", "behind", "rejected", "silent", "unknown"]
 VERSIONS = (
     Column("scope", "scope"),
     Column("version", "version"),
+    Column("revision", "revision"),  # which is what an agent tells: `status` has it
     Column("", "live", lambda live: "live" if live else ""),
     Column("by", "author"),
     Column("saved", "created_at", ago),

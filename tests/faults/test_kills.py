@@ -12,7 +12,7 @@ from tests.faults.lab import Lab, instant
 pytestmark = pytest.mark.processes
 
 #: Rounds in which each agent may die, and the server, too.
-_ROUNDS = 25
+_ROUNDS = 30
 
 
 def test_agents_and_server_killed_at_random_lose_nothing_and_store_nothing_twice(

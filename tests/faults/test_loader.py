@@ -33,7 +33,7 @@ def test_a_loader_killed_at_random_loads_every_object_once(
     streams = {f"db-{number}": uuid4() for number in range(4)}
     witnesses = [Witness(name, tmp_path / name) for name in streams]
     places = dict.fromkeys(streams, 0)
-    kills = 40 * times
+    kills = 80 * times
     with psycopg.connect(store_dsn, autocommit=True) as store:
 
         def loaded() -> int:

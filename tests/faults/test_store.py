@@ -57,6 +57,24 @@ def test_a_store_that_dies_under_load_has_each_batch_once(
     assert (account.missing, account.told, account.quarantined) == (0, 0, 0)
 
 
+def test_a_store_that_is_away_for_long_has_each_batch_once(
+    broken: Lab, own: EmbeddedPostgres, survived: Survived, dice: random.Random, times: int
+) -> None:
+    """Long enough for the loader to have tried in vain many times; `--faults=6` makes it minutes."""
+    broken.add(2)
+    broken.more_loaded()
+    own.stop("immediate")
+    had = objects(broken)
+    instant(dice, 20 * times, 30 * times)
+    assert objects(broken) > had + 10 * times, "agents were held up"
+    own.start()
+    survived.count("store away for long")
+    broken.more_loaded()
+    account = broken.quiet()
+    assert account.problems == ()
+    assert (account.missing, account.told, account.quarantined) == (0, 0, 0)
+
+
 def test_a_store_that_hangs_for_a_while_has_each_batch_once(
     broken: Lab, own: EmbeddedPostgres, survived: Survived, dice: random.Random, times: int
 ) -> None:

@@ -122,6 +122,13 @@ def agent(name: str, state: Any, reason: str | None = None) -> AgentConfiguratio
     )
 
 
+def test_which_version_of_a_scope_an_agent_obeys_can_be_looked_up(filled: Pretended) -> None:
+    obeys = json.loads(command("config", "show", "--agent", "db-1", "--json", server=filled.url).stdout)["version"]
+    head, *rows = command("config", "show", server=filled.url).stdout.splitlines()
+    assert head.split()[:3] == ["scope", "version", "revision"]
+    assert [row.split()[:3] for row in rows if row.split()[2] == str(obeys)] == [["agent:db-1", "1", str(obeys)]]
+
+
 def test_the_status_counts_all_and_lists_who_does_not_obey(pretended: Pretended) -> None:
     pretended.agents = [agent(f"db-{number}", "current") for number in range(5)]
     pretended.agents += [agent("db-7", "rejected", "preset: [bold]there is no such one"), agent("db-8", "silent")]
