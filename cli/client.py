@@ -92,7 +92,10 @@ def show_items(items: list[dict[str, Any]], columns: tuple[Column, ...], *, as_j
     if as_json:
         typer.echo(json.dumps(items, indent=2))
         return
-    table = Table(*(column.title for column in columns), box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        # A command takes the id as it stands there; of all else nothing is left out, however narrow the terminal.
+        table.add_column(column.title, no_wrap=column.field == "id", overflow="fold")
     for item in items:
         # Text, not str: what a host calls itself is no markup of ours.
         table.add_row(*(Text(_cell(column, item.get(column.field))) for column in columns))

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from functions.environment import sources, variable
 from functions.ingest.bucket import open_bucket
+from functions.secret import open_to_others
 from infra.standalone.dsn import StoreDsn
 from infra.standalone.limits import Limits
 
@@ -129,7 +130,7 @@ def tls_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSL
     """TLS 1.3 and no less. With authorities, clients are asked for a certificate of one of these, and may have none.
 
     Raises:
-        StartError: the files cannot be read, or do not belong together.
+        StartError: the files cannot be read, do not belong together, or others can read the key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -143,6 +144,7 @@ def tls_context(cert: Path, key: Path, client_ca: Path | None = None) -> ssl.SSL
             f"the TLS files {cert} and {key}: {error.reason or error}; expected are a certificate chain and its key, "
             "in PEM, without a password"
         ) from error
+    _check_private(key)
     if client_ca is not None:
         _ask_for_certificates(context, client_ca)
     return context
@@ -153,6 +155,17 @@ def _check_readable(file: Path) -> None:
         file.open("rb").close()
     except OSError as error:
         raise StartError(f"the TLS file {file}: {error.strerror}") from error
+
+
+def _check_private(key: Path) -> None:
+    """As PostgreSQL has it of its own: the owner's alone, or root's, which a group may read."""
+    found = key.stat()
+    kept = found.st_mode & ~stat.S_IRGRP if found.st_uid == 0 else found.st_mode
+    if open_to_others(key, kept):
+        raise StartError(
+            f"the TLS key {key}: others than its owner can read or write it; chmod 600 it (640 if it is root's, and a "
+            "group is to read it), and replace the key"
+        )
 
 
 def _ask_for_certificates(context: ssl.SSLContext, authorities: Path) -> None:

@@ -47,6 +47,7 @@ class Authority:
             .sign(key, hashes.SHA256())
         )
         private = server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self.server_chain.touch(0o600)
         self.server_chain.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
 
     @property

@@ -142,6 +142,14 @@ def test_tokens_are_listed_without_themselves(run: Run) -> None:
     assert "token" not in listed[0]
 
 
+def test_a_narrow_terminal_shows_ids_whole_and_leaves_nothing_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = _made(run, "--comment", "a long comment", "--label", "environment=production", "--agent", "db-117")
+    monkeypatch.setenv("COLUMNS", "80")
+    table = run("enrolment", "list").stdout
+    assert made["id"] in table
+    assert "…" not in table
+
+
 def test_a_token_that_was_revoked_enrols_nobody(run: Run) -> None:
     made = _made(run)
     done = run("enrolment", "revoke", made["id"])

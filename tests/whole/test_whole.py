@@ -161,6 +161,7 @@ def test_no_secret_is_seen_anywhere(story: Story, server: EmbeddedPostgres) -> N
             with urllib3.PoolManager(ca_certs=str(story.tls.ca_file)) as pool:
                 answer = pool.request("GET", f"{url}/v1/agents", headers={"Authorization": f"Bearer {nonsense}"})
             assert answer.status in {401, 403}
+            seen.add("the server's answers", f"{dict(answer.headers)} {answer.data.decode()}")
         assert story.served.stop() == 0
     seen.add("the server's log", "\n".join(map(str, story.served.lines)))
     for path in (story.folder / "data").rglob("*.json.gz"):

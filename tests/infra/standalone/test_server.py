@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import socket
 import ssl
@@ -24,6 +26,7 @@ from agent.transports.outcome import Delivered, Later, Rejected
 from functions.authorizer.authority import create
 from functions.authorizer.authority import load as load_authority
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
+from infra.standalone.settings import StartError, tls_context
 from tests.infra.standalone.serving import (
     Serving,
     batch,
@@ -79,6 +82,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     folder = tmp_path_factory.mktemp("tls")
     cert_file, key_file = folder / "cert.pem", folder / "key.pem"
+    key_file.touch(0o600)
     cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -369,6 +373,27 @@ def test_tls_files_that_do_not_belong_together_are_named(tmp_path: Path, certifi
     assert f"the TLS files {cert} and {cert}" in ended.message
     missing = _serve(tmp_path, "--tls-cert", cert, "--tls-key", tmp_path / "none")
     assert (missing.code, missing.message) == (2, f"the TLS file {tmp_path / 'none'}: No such file or directory")
+
+
+def test_a_tls_key_that_others_can_read_is_refused(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for made, file in zip((cert, key), certificate, strict=True):
+        shutil.copyfile(file, made)
+    for mode in (0o644, 0o602):
+        key.chmod(mode)
+        ended = _serve(tmp_path, "--tls-cert", cert, "--tls-key", key)
+        assert ended.code == 2
+        assert f"the TLS key {key}: others than its owner can read or write it; chmod 600 it" in ended.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to root")
+def test_a_tls_key_of_root_may_be_read_by_a_group(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    cert, key = certificate[0], Path(shutil.copyfile(certificate[1], tmp_path / "key.pem"))
+    key.chmod(0o640)
+    tls_context(cert, key)
+    os.chown(key, 1, 1)
+    with pytest.raises(StartError, match="chmod 600"):
+        tls_context(cert, key)
 
 
 def test_a_missing_authority_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
