@@ -15,7 +15,7 @@ from tests import servers
 from tests.faults.counting import pytest_terminal_summary as pytest_terminal_summary
 from tests.servers import FEW_SEGMENTS, NewServer, in_memory
 
-pytest_plugins = ("tests.figures", "tests.s3")
+pytest_plugins = ("tests.figures", "tests.order", "tests.s3")
 
 _numbers = itertools.count(1)
 

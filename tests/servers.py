@@ -42,7 +42,7 @@ def in_memory() -> Path | None:
 def store_template(server: EmbeddedPostgres) -> str:
     """The name of a database with the store's schema, for others to be made from; made once a server."""
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
-        if connection.execute("select from pg_database where datname = %s", (_TEMPLATE,)).fetchone():
+        if connection.execute("select 1 from pg_database where datname = %s", (_TEMPLATE,)).fetchone():
             return _TEMPLATE
         connection.execute(f"create database {_TEMPLATE}".encode())
     migrate(server.dsn(_TEMPLATE))

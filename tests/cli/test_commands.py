@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,6 +27,7 @@ from functions.authorizer.tokens import TokenRefusedError, verify
 from functions.maintenance.tasks import TASKS
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.infra.standalone.serving import new_store
+from tests.nursery import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +60,23 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     result = run(*path, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
+
+
+@pytest.mark.parametrize("command", ["agents", "targets", "version"])
+def test_who_asks_the_server_waits_for_nothing_that_only_the_server_needs(command: str) -> None:
+    """Each of these takes a tenth of a second and more to import."""
+    code = (
+        "import sys\nfrom cli.main import app\n"
+        f"try: app({[command, '--server', 'nowhere']!r})\n"
+        "except SystemExit: print(*sys.modules)"
+    )
+    environment = {**os.environ, "PGANALYTICS_TOKEN": "a-token"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "cli.main" in loaded
+    assert not loaded & {"alembic", "boto3", "cryptography", "psycopg", "contracts.configuration", "starlette"}
 
 
 def test_no_option_takes_a_secret() -> None:

@@ -15,7 +15,7 @@ import psycopg
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.agent.authority import Authority
 from tests.agent.program import Agent, target
-from tests.infra.standalone.serving import Serving, command, make_keys, new_store, serving
+from tests.infra.standalone.serving import Serving, fresh_command, make_keys, new_store, serving
 from tests.nursery import ROOT
 from tests.whole.seen import Seen
 
@@ -42,7 +42,7 @@ class Story:
     def say(self, *arguments: str | Path, ok: bool = True, told: bool = True) -> str:
         """Run `pganalytics`; what it prints counts as seen, unless printing a secret is what it is for."""
         environment = {"XDG_STATE_HOME": str(self.folder / "ada"), "PGANALYTICS_CA": str(self.tls.ca_file)}
-        done = command(*arguments, fresh=True, **environment)
+        done = fresh_command(*arguments, **environment)
         if told:
             self.seen.add(f"output of {arguments[0]}", done.stdout)
         self.seen.add(f"output of {arguments[0]}", done.stderr)
@@ -77,8 +77,14 @@ class Story:
         return agent
 
     def enrol(self, agent: Agent, token: Path, *more: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "agent.main", "enrol", "--settings", agent.settings, "--token-file", token, *more]
-        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "agent.main", "enrol", "--settings", agent.settings, "--token-file", token, *more],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+            check=False,
+        )
         self.seen.add("output of enrol", done.stdout + done.stderr)
         return done
 
@@ -89,9 +95,9 @@ def installed(folder: Path, store: EmbeddedPostgres, watched: EmbeddedPostgres, 
     folder.mkdir(exist_ok=True)
     tls, keys, authority = Authority(folder), folder / "keys.json", folder / "fleet.pem"
     make_keys(keys)
-    assert command("authority", "create", "--authority-file", authority).returncode == 0
+    assert fresh_command("authority", "create", "--authority-file", authority).returncode == 0
     client_ca = folder / "clients.pem"
-    client_ca.write_text(command("authority", "show", "--authority-file", authority).stdout)
+    client_ca.write_text(fresh_command("authority", "show", "--authority-file", authority).stdout)
     dsn = _with_password(store, new_store(store), seen)
     for line in keys.read_text().splitlines():
         name, _, value = line.strip().partition(": ")
@@ -102,10 +108,8 @@ def installed(folder: Path, store: EmbeddedPostgres, watched: EmbeddedPostgres, 
     tls_options = ("--tls-cert", tls.server_chain, "--tls-key", tls.server_chain, "--client-ca", client_ca)
     with serving(folder, dsn, *tls_options, "--authority-file", authority, fresh=True) as served:
         story = Story(folder, seen, dsn, served, tls, watched)
-        made = command(
-            *("users", "create", ADMIN, "--admin", "--password-file", story.password(ADMIN)),
-            fresh=True,
-            PGANALYTICS_STORE_DSN=dsn,
+        made = fresh_command(
+            *("users", "create", ADMIN, "--admin", "--password-file", story.password(ADMIN)), PGANALYTICS_STORE_DSN=dsn
         )
         assert made.returncode == 0, made.stderr
         story.say("login", "--server", served.url, "--user", ADMIN, "--password-file", folder / f"{ADMIN}.password")

@@ -93,19 +93,22 @@ def loaded(dsn: str) -> int:
     return int(row[0])
 
 
-def command(*arguments: str | Path, fresh: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `pganalytics` to its end; `fresh` starts it as a shell would, with a command line to be seen."""
-    if fresh:
-        return subprocess.run(
-            [sys.executable, "-m", "cli.main", *map(str, arguments)],
-            cwd=ROOT,
-            env=_environment(environment),
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+def command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `pganalytics` to its end."""
     return nursery().run("pganalytics", *arguments, environment=_environment(environment), timeout=SECONDS)
+
+
+def fresh_command(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same as a shell starts it, with a command line to be seen."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *map(str, arguments)],
+        cwd=ROOT,
+        env=_environment(environment),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
 
 def make_keys(file: Path) -> None:
