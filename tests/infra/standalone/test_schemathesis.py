@@ -71,7 +71,8 @@ def served(server: EmbeddedPostgres, s3: S3, tmp_path_factory: pytest.TempPathFa
     authority.write_text(create("test", 30, datetime.now(UTC)))
     options = ("--authority-file", authority, "--agent-rate", "0", "--address-rate", "0")
     bucket = ("--bucket-url", f"s3://{s3.new_bucket()}")
-    with serving(folder, dsn, *options, *bucket, **s3.environment(SERVER)) as running:
+    environment: dict[str, Any] = {**s3.environment(SERVER)}
+    with serving(folder, dsn, *options, *bucket, **environment) as running:
         tokens = _tokens(running.keys_file)
         yield Served(running.url, _schema(running), tokens, _at_home(running, tokens, dsn))
 
