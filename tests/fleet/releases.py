@@ -25,7 +25,7 @@ TRIXIE = Release("trixie", "3.13", 17)
 #: Its own Python is 3.9.
 BULLSEYE = Release("bullseye", "3.11", 13)
 
-# Bookworm's, with the libraries of bookworm, its C library too, and pip's wheel: it looks for all of them beside itself.
+# Bookworm's, with bookworm's libraries, C's among them, and pip's wheel; it looks for all of them beside itself.
 _MAKE = """
 set -e
 place=/opt/python3.11 wheels=/usr/share/python-wheels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +21,13 @@ select 1 from store.run r join store.target t using (target_id)
 where t.agent_id = %s and t.name = %s and r.collector = %s and r.status = 'ok'
 """
 
-# Every command line and environment that there is, again and again.
+# Every command line and environment that there is, again and again: what begins as a token does, and one that has to
+# be seen.
 _WATCHER = """
 systemd-run --quiet --unit=watcher --property=StandardOutput=append:/run/watched sh -c '
-while :; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; done | grep -aoE "pge_[[:alnum:]_-]{4}|kill-time"'
+while sleep 0.1; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null; done |
+grep --line-buffered -aoE "pge_[[:alnum:]_-]{4}"'
+env MARK=pge_mark sleep 1
 """
 
 
@@ -54,22 +58,17 @@ def test_neither_the_enrolment_token_nor_the_key_is_told_to_anybody(trixie: tupl
     managed, played = trixie
     token = str(managed.options["pganalytics_agent_enrolment_token"])
     identity = managed.host.root / "var/lib/pganalytics-agent/identity"
-    (key,) = {
-        path.read_text().strip().splitlines()[1] for path in identity.rglob("*") if b"PRIVATE KEY" in _content(path)
-    }
+    (key,) = {text.splitlines()[1] for text in _texts(identity) if "PRIVATE KEY" in text}
     for secret in (token, key):
         assert secret not in played.output
         assert managed.host.ask(f"journalctl --no-pager | grep -vF 'grep -' | grep -qF -- '{secret}'") == 1
         assert managed.host.ask(f"systemctl cat pganalytics-agent | grep -qF -- '{secret}'") == 1
     assert managed.host.ask(f"grep -rqF -- '{token}' /etc /opt /var/lib /root /home /tmp /var/tmp") == 1
-    assert managed.host.run("cat /run/watched") == ""
+    assert set(managed.host.run("cat /run/watched").split()) == {"pge_mark"}
 
 
-def _content(path: object) -> bytes:
-    from pathlib import Path
-
-    assert isinstance(path, Path)
-    return path.read_bytes() if path.is_file() else b""
+def _texts(folder: Path) -> list[str]:
+    return [path.read_text() for path in folder.rglob("*") if path.is_file()]
 
 
 def test_the_unit_is_sound_to_the_newer_systemd(trixie: tuple[Managed, Played]) -> None:
@@ -105,15 +104,19 @@ def test_a_host_whose_server_is_too_old_is_itself_read(bullseye: Managed, centra
     assert bullseye.host.run("systemctl is-active pganalytics-agent") == "active\n"
     assert bullseye.host.run("systemd-analyze verify pganalytics-agent.service 2>&1") == ""
     # And where the server stays among the targets, it costs nothing but its own readings.
-    settings = '[[targets]]\nname = "main"\ndsn = "host=/var/run/postgresql user=pganalytics dbname=postgres"\n'
-    told = bullseye.host.run(
-        f"runuser -u pganalytics -- sh -c 'cat /etc/pganalytics/agent.toml - > /tmp/agent.toml &&"
-        f" /opt/pganalytics/current/bin/pganalytics-agent once --settings /tmp/agent.toml --json' <<'END'\n{settings}END"
-    )
-    batch = json.loads(told)
-    statuses = {run["target"]: set() for run in batch["runs"]}
-    for run in batch["runs"]:
-        statuses[run["target"]].add(run["status"])
-    assert "ok" in statuses["host"]
-    assert statuses["main"] == {"unsupported"}
-    assert {frame["target"] for frame in batch["frames"]} <= {"host", "agent"}
+    settings = bullseye.host.run("cat /etc/pganalytics/agent.toml") + _TARGET
+    (bullseye.host.root / "etc/pganalytics/other.toml").write_text(settings)
+    command = "runuser -u pganalytics -- /opt/pganalytics/current/bin/pganalytics-agent once --json --settings"
+    bullseye.host.run("chmod 644 /etc/pganalytics/other.toml")
+    batch = json.loads(bullseye.host.run(f"{command} /etc/pganalytics/other.toml"))
+    statuses = {(run["target"], run["status"]) for run in batch["runs"]}
+    assert ("host", "ok") in statuses
+    assert {status for target, status in statuses if target == "main"} == {"unsupported"}
+    assert not [frame for frame in batch["frames"] if frame["target"] == "main"]
+
+
+_TARGET = """
+[[targets]]
+name = "main"
+dsn = "host=/var/run/postgresql user=pganalytics dbname=postgres"
+"""
