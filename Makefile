@@ -32,8 +32,8 @@ test: $(INSTALLED) #: run the tests; ARGS go to pytest
 test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 18; ARGS="--only 14" on one
 	$(BIN)/python -m tests.matrix -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap
-	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
+test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap, nft
+	$(BIN)/python -m pytest -rs -m fleet tests/fleet $(ARGS)
 
 check: format lint types imports test test-matrix build #: everything that CI runs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tests.fleet.hosts import Host, Network
 from tests.fleet.releases import BOOKWORM, Release
 from tests.fleet.wheels import wheels
 
-CACHE = Path(__file__).parents[2] / ".cache/hosts"
+CACHE = Path(os.environ.get("PGANALYTICS_FLEET_CACHE") or Path(__file__).parents[2] / ".cache/hosts").resolve()
 
 
 @dataclass(frozen=True)
