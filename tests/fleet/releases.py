@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ TRIXIE = Release("trixie", "3.13", 17)
 #: Its own Python is 3.9.
 BULLSEYE = Release("bullseye", "3.11", 13)
 
-# Bookworm's, with bookworm's libraries, C's among them, and pip's wheel; it looks for all of them beside itself.
+# Bookworm's, with bookworm's libraries, C's among them and all parts of that, and pip's wheel; it looks for all of them
+# beside itself.
 _MAKE = """
 set -e
 place=/opt/python3.11 wheels=/usr/share/python-wheels
@@ -36,6 +38,7 @@ cp $wheels/pip-*.whl $wheels/setuptools-*.whl $place/wheels/
 sed -i "s#$wheels#$place/wheels#" $place/lib/python3.11/_sysconfigdata__*.py
 ldd $place/bin/python3.11 $place/lib/python3.11/lib-dynload/*.so | grep -o '/[^ ]*\\.so[^ ]*' | sort -u |
     grep -v "^$place" | xargs cp -L -t $place/lib
+cp -L $(dpkg --listfiles libc6 libgcc-s1 libstdc++6 | grep -E '/lib[a-z_+]+[.]so[.][0-9]+$') $place/lib
 loader=$(ls $place/lib/ld-linux*)
 patchelf --force-rpath --set-rpath $place/lib --set-interpreter $loader $place/bin/python3.11
 """
@@ -43,7 +46,7 @@ patchelf --force-rpath --set-rpath $place/lib --set-interpreter $loader $place/b
 
 def carried_python(cache: Path) -> Path:
     """The archive of a Python 3.11 that runs on older releases, at `CARRIED_PYTHON`; made once."""
-    archive = cache / "python3.11.tar"
+    archive = cache / f"python-{hashlib.sha256(_MAKE.encode()).hexdigest()[:12]}.tar"
     if not archive.exists():
         cache.mkdir(parents=True, exist_ok=True)
         scratch = archive.with_suffix(".new.tar")

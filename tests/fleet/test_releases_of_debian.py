@@ -95,7 +95,9 @@ def test_a_python_that_is_too_old_is_refused_before_anything_changes(bullseye: M
 def test_a_server_that_is_too_old_is_refused_by_name(bullseye: Managed) -> None:
     refused = bullseye.play("deploy", python=CARRIED_PYTHON)
     assert refused.code != 0
-    assert "is not watched; upgrade to 14 or newer" in " ".join(refused.output.split())
+    assert "is not watched, 14 is the oldest; upgrade it, or take it out of the targets" in " ".join(
+        refused.output.split()
+    )
 
 
 def test_a_host_whose_server_is_too_old_is_itself_read(bullseye: Managed, central: Central) -> None:
