@@ -33,8 +33,8 @@ test: $(INSTALLED) #: run the tests; ARGS go to pytest
 test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 17, as `test` does on 18; ARGS="--only 14"
 	$(BIN)/python -m tests.matrix $(SPREAD) $(ARGS)
 
-test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap
-	$(BIN)/python -m pytest -m fleet tests/fleet $(ARGS)
+test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap, nft
+	$(BIN)/python -m pytest -rs -m fleet tests/fleet $(ARGS)
 
 check: format lint types imports test test-matrix build #: everything that CI runs
 

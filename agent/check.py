@@ -32,9 +32,6 @@ from contracts.batch import Status
 from contracts.document import DatabaseSettings
 from contracts.metrics import Scope
 
-#: The oldest server that is watched.
-_OLDEST_MAJOR = 14
-
 #: Where the problem itself says how to mend it.
 _OTHERWISE = "or choose another upload.transport"
 
@@ -189,12 +186,7 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
     session = Session(target.dsn)
     try:
         session.use()
-        ((version, version_num, role, is_monitor, has_statements, preloaded, counts),) = session.rows("check")
-        if version_num // 10_000 < _OLDEST_MAJOR:
-            yield Finding(
-                what, f"PostgreSQL {version} is not watched", f"upgrade to {_OLDEST_MAJOR} or newer", essential=True
-            )
-            return
+        ((role, is_monitor, has_statements, preloaded, counts),) = session.rows("check")
         if not is_monitor:
             yield Finding(what, f"role {role} is not a monitor", f'grant pg_monitor to "{role}"', essential=True)
         if not counts:
@@ -213,9 +205,12 @@ def _target(target: TargetSettings) -> Iterator[Finding]:
             )
         yield from _queries(what, session)
     except SessionError as error:
-        yield Finding(
-            what, f"{error.detail}", "see that the server runs and that its pg_hba.conf admits the role", essential=True
+        mend = (
+            "upgrade it, or take it out of the targets"
+            if error.status is Status.UNSUPPORTED
+            else "see that the server runs and that its pg_hba.conf admits the role"
         )
+        yield Finding(what, f"{error.detail}", mend, essential=True)
     finally:
         session.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, fleet, growth, load, polling, releases, versions
+from benchmarks import agent, cycle, fleet, growth, load, polling, quiet, releases, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "fleet": fleet.main,
     "polling": polling.main,
     "growth": growth.main,
+    "quiet": quiet.main,
     "releases": releases.main,
     "versions": versions.main,
 }

@@ -48,17 +48,19 @@ def relations() -> None:
 
 def _run(console: Console, tables: int, cycles: int, metrics: Metrics, touched: int = TOUCHED) -> None:
     every = max(settings.every_seconds or 1 for settings in metrics.values())
-    with many_tables(tables=tables) as server, _taker(metrics) as (url, taken), _agent(server, url) as process:
+    unbounded = BudgetSettings(cpu_share=None, database_share=None, upload_bytes_per_hour=None)
+    document = Document(upload_every_seconds=1, metrics=metrics, budget=unbounded, statement_timeout_ms=60_000)
+    with many_tables(tables=tables) as server, taker(document) as (url, taken), running_agent(server, url) as process:
         running = psutil.Process(process.pid)
         while len(taken) < 2:
             time.sleep(0.1)
             running.status()  # raises once the agent has ended
-        rss, cpu = [], [_cpu_seconds(running)]
+        rss, cpu = [], [cpu_seconds(running)]
         for _ in track(range(cycles), "cycles", console=console):
             touch(server, touched)
             time.sleep(every)
             rss.append(running.memory_info().rss)
-            cpu.append(_cpu_seconds(running))
+            cpu.append(cpu_seconds(running))
     settled = cycles // 5
     console.print(
         f"{tables:,} tables with {3 * tables:,} indexes, {touched} touched a cycle; "
@@ -72,11 +74,9 @@ def _run(console: Console, tables: int, cycles: int, metrics: Metrics, touched: 
 
 
 @contextmanager
-def _taker(metrics: Metrics) -> Iterator[tuple[str, list[int]]]:
+def taker(document: Document) -> Iterator[tuple[str, list[int]]]:
     """A server that takes every batch and gives the document; the bytes of what it took."""
     taken: list[int] = []
-    unbounded = BudgetSettings(cpu_share=None, database_share=None, upload_bytes_per_hour=None)
-    document = Document(upload_every_seconds=1, metrics=metrics, budget=unbounded, statement_timeout_ms=60_000)
     body = VersionedDocument(version=1, document=document).model_dump_json().encode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,7 +107,8 @@ def _taker(metrics: Metrics) -> Iterator[tuple[str, list[int]]]:
 
 
 @contextmanager
-def _agent(server: EmbeddedPostgres, url: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_agent(server: EmbeddedPostgres, url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """An agent that watches this server and the host, and sends there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "token").write_text("nobody-asks-for-it")
@@ -134,6 +135,7 @@ dsn = {json.dumps(server.dsn(DATABASE))}
             process.wait(30)
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
+    """The processor time that a process has had."""
     times = process.cpu_times()
     return float(times.user + times.system)

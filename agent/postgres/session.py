@@ -17,6 +17,9 @@ from agent.postgres.cost import Cost
 from agent.postgres.queries import TooOldError, Version, query
 from contracts.batch import Status
 
+#: The oldest server that is watched.
+OLDEST_MAJOR = 14
+
 #: How long after statement_timeout the server's answer is waited for.
 _GRACE_SECONDS = 5.0
 
@@ -59,7 +62,7 @@ class Session:
         """Be in this database, or in any; connects where necessary.
 
         Raises:
-            SessionError: the server cannot be reached or refuses the connection.
+            SessionError: the server cannot be reached, refuses the connection, or is older than what is watched.
         """
         if self._connection is not None and not self._connection.closed and database in {None, self.database}:
             if self._limited_to_ms != self.statement_timeout_ms:
@@ -83,7 +86,12 @@ class Session:
         limit_ms = self.statement_timeout_ms
         with connection.within(limit_ms / 1000 + _GRACE_SECONDS):
             row = connection.execute(query("session", ()), {"statement_timeout_ms": limit_ms}).fetchone()
-        self._version = (int(row[-1]) // 10_000,) if row else ()
+        major = int(row[-1]) // 10_000 if row else 0
+        if major < OLDEST_MAJOR:
+            # Half of what it would answer has another meaning, or columns that are not there.
+            version = connection.info.parameter_status("server_version")
+            raise SessionError(Status.UNSUPPORTED, f"PostgreSQL {version} is not watched, {OLDEST_MAJOR} is the oldest")
+        self._version = (major,)
         self._limited_to_ms = limit_ms
 
     def close(self) -> None:

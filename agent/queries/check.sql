@@ -1,8 +1,6 @@
 -- What the agent's role may do here, and which extension it would miss.
 -- Privileges: pg_read_all_settings (in pg_monitor) for preloaded; null without. Cost: negligible.
 select
-    pg_catalog.current_setting('server_version') as server_version,
-    pg_catalog.current_setting('server_version_num')::int as server_version_num,
     current_user as role_name,
     pg_catalog.pg_has_role('pg_monitor', 'USAGE') as is_monitor,
     exists (select from pg_catalog.pg_extension where extname = 'pg_stat_statements') as has_statements,
