@@ -102,10 +102,10 @@ def test_new_settings_are_taken_over_by_the_same_process(agent: Agent, systemd: 
     with running(agent, systemd) as process:
         assert systemd.next() == "READY=1"
         started = systemd.runtime.stat().st_mtime_ns
-        agent.settings.write_text(agent.settings.read_text() + "[host]\nenabled = false\n")
+        agent.settings.write_text(agent.settings.read_text() + "[spool]\nmax_age_hours = 24.0\n")
         process.send_signal(signal.SIGHUP)
         until(lambda: systemd.taken() == sha256(agent.settings))
-        assert agent.log.read_text().splitlines()[-1].endswith("new settings")
+        assert "new settings" in agent.log.read_text()
         assert process.poll() is None
         assert systemd.runtime.stat().st_mtime_ns == started
         process.send_signal(signal.SIGTERM)
