@@ -130,14 +130,19 @@ def test_new_settings_and_another_installation_restart_the_agent(deployed: Manag
     assert deployed.main_pid() not in {process, 0}
     other = deployed.host.run("readlink /opt/pganalytics/current")
     assert other != environment
-    assert deployed.host.run("ls -d /opt/pganalytics/environments/*") == other
+    # The one before is kept, to go back to.
+    assert set(deployed.host.run("ls -d /opt/pganalytics/environments/*").splitlines()) == {
+        other.strip(),
+        environment.strip(),
+    }
+    assert deployed.host.run("readlink /opt/pganalytics/previous") == environment
     deployed.played("deploy")
     assert deployed.host.run("readlink /opt/pganalytics/current") == environment
 
 
 def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
     process = deployed.main_pid()
-    deployed.host.run("touch /etc/pganalytics/agent.toml")  # as the task before the interruption did
+    deployed.host.run("touch /etc/systemd/system/pganalytics-agent.service")  # as the task before the interruption did
     deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
     assert deployed.played("deploy").changed == 0
