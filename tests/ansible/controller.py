@@ -12,9 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.ansible.options import ROLE
-
-COLLECTION = ROLE.parents[1]
+from tests.ansible.options import AGENT, COLLECTION
 
 
 def ansible(
@@ -40,12 +38,12 @@ def ansible(
     )
 
 
-def rendered(folder: Path, template: str, options: Mapping[str, Any]) -> Path:
+def rendered(folder: Path, template: str, options: Mapping[str, Any], *, role: Path = AGENT) -> Path:
     """The file that the role makes of this template with these options."""
     made, given, playbook = folder / template.removesuffix(".j2"), folder / "given.json", folder / "render.yml"
     given.write_text(json.dumps(options))
-    task = {"ansible.builtin.template": {"src": str(ROLE / "templates" / template), "dest": str(made), "mode": "0600"}}
-    files = [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml"), str(given)]
+    task = {"ansible.builtin.template": {"src": str(role / "templates" / template), "dest": str(made), "mode": "0600"}}
+    files = [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), str(given)]
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars_files": files, "tasks": [task]}
     playbook.write_text(yaml.safe_dump([play]))
     done = ansible("ansible-playbook", playbook, home=folder / "home")

@@ -1,4 +1,4 @@
-"""Writes the table of options in the role's README, from its argument specification."""
+"""Writes the tables of options in the roles' READMEs, from their argument specifications."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-ROLE = Path(__file__).parents[2] / "ansible/roles/agent"
-README = ROLE / "README.md"
+COLLECTION = Path(__file__).parents[2] / "ansible"
+ROLES = tuple(sorted(path for path in (COLLECTION / "roles").iterdir() if path.is_dir()))
+AGENT = COLLECTION / "roles/agent"
 
 _BEGIN = "<!-- Between these lines: written by `python -m tests.ansible.options`, compared by a test. -->\n"
 _END = "<!-- End of the options. -->\n"
@@ -17,24 +18,23 @@ _END = "<!-- End of the options. -->\n"
 Options = Mapping[str, Mapping[str, Any]]
 
 
-def specified(entry_point: str = "main") -> Options:
-    """The options of the role, by their names."""
-    document = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())
-    found: Options = document["argument_specs"][entry_point]["options"]
-    return found
+def specified(role: Path) -> dict[str, Options]:
+    """The options of each of the role's entry points, by their names."""
+    document = yaml.safe_load((role / "meta/argument_specs.yml").read_text())
+    return {name: point.get("options", {}) for name, point in document["argument_specs"].items()}
 
 
-def defaults() -> dict[str, Any]:
+def defaults(role: Path) -> dict[str, Any]:
     """The values of options that are not given."""
-    found: dict[str, Any] = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
+    found: dict[str, Any] = yaml.safe_load((role / "defaults/main.yml").read_text())
     return found
 
 
-def written(readme: str) -> str:
-    """The README with its table as the specification has it."""
-    before, _, rest = readme.partition(_BEGIN)
+def written(role: Path) -> str:
+    """The role's README with its table as the specification has it."""
+    before, _, rest = (role / "README.md").read_text().partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    lines = ["| option | type | default | what |", "|---|---|---|---|", *_rows(specified(), "")]
+    lines = ["| option | type | default | what |", "|---|---|---|---|", *_rows(specified(role)["main"], "")]
     return before + _BEGIN + "\n" + "\n".join(lines) + "\n\n" + _END + after
 
 
@@ -56,4 +56,5 @@ def _default(option: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for each in ROLES:
+        (each / "README.md").write_text(written(each))

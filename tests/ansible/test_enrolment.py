@@ -22,7 +22,7 @@ from tests.agent.door import Door, door
 from tests.agent.identity.registrar import Registrar, enrolment_token
 from tests.agent.program import ROOT
 from tests.ansible.controller import ansible
-from tests.ansible.options import ROLE
+from tests.ansible.options import AGENT
 
 pytestmark = [
     pytest.mark.processes,
@@ -59,7 +59,7 @@ class Host:
         look = {"path": "{{ pganalytics_agent_state_directory }}/identity/identity.json"}
         tasks = [
             {"ansible.builtin.stat": look, "register": "_pganalytics_agent_found_identity"},
-            {"ansible.builtin.include_role": {"name": str(ROLE), "tasks_from": "settings"}},
+            {"ansible.builtin.include_role": {"name": str(AGENT), "tasks_from": "settings"}},
             # There is no service here to restart.
             {"ansible.builtin.meta": "end_play"},
         ]
