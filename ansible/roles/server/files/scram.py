@@ -12,17 +12,17 @@ import re
 import sys
 
 
-def made(password, salt, iterations):
+def made(password: str, salt: bytes, iterations: int) -> str:
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
     server = hmac.digest(salted, b"Server Key", "sha256")
-    salt, stored, server = (base64.b64encode(each).decode() for each in (salt, stored, server))
-    return f"SCRAM-SHA-256${iterations}:{salt}${stored}:{server}"
+    shown = [base64.b64encode(each).decode() for each in (salt, stored, server)]
+    return "SCRAM-SHA-256${}:{}${}:{}".format(iterations, *shown)
 
 
 given = json.load(sys.stdin)
-kept = re.match(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$", given["verifier"])
-if kept and made(given["password"], base64.b64decode(kept[2]), int(kept[1])) == given["verifier"]:
-    print(given["verifier"])
-else:
-    print(made(given["password"], os.urandom(16), 4096))
+verifier = given["verifier"]
+kept = re.match(r"SCRAM-SHA-256\$(\d+):([A-Za-z0-9+/=]+)\$", verifier)
+if not kept or made(given["password"], base64.b64decode(kept[2]), int(kept[1])) != verifier:
+    verifier = made(given["password"], os.urandom(16), 4096)
+sys.stdout.write(verifier)
