@@ -49,7 +49,11 @@ class Served:
         given = {f"pganalytics_server_{name}": value for name, value in options.items()}
         inventory.write_text(json.dumps({"pganalytics_server": {"hosts": {self.host.name: {**self.options, **given}}}}))
         done = ansible(
-            *("ansible-playbook", "--inventory", inventory, "playbooks/server.yml", *arguments),
+            "ansible-playbook",
+            "--inventory",
+            inventory,
+            "playbooks/server.yml",
+            *arguments,
             home=self.folder / "home",
             inside=self.host.network.inside,
         )
