@@ -9,6 +9,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from agent.outbox import Contents, Outbox
+from agent.progress import Progress
 from agent.spool import Spool, SpoolError
 from contracts.batch import Batch, Clock, Config, Gap, GapReason
 from contracts.codec import encode
@@ -16,6 +17,9 @@ from contracts.limits import MAX_COMPRESSED_BYTES, MAX_INFLATED_BYTES, MAX_ROWS,
 from contracts.version import __version__
 
 log = logging.getLogger(__name__)
+
+#: A batch is closed within this time, or the batcher is stuck: the disk may be a slow one.
+_WORK_SECONDS = 300.0
 
 
 class Assembler:
@@ -146,8 +150,15 @@ def _inflated_bytes(data: bytes) -> int:
 class Batcher(threading.Thread):
     """Closes a batch at the interval of the configuration, or earlier when there is enough for one."""
 
-    def __init__(self, assembler: Assembler, outbox: Outbox, every_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        assembler: Assembler,
+        outbox: Outbox,
+        every_seconds: Callable[[], float],
+        progress: Progress | None = None,
+    ) -> None:
         super().__init__(name="batcher", daemon=True)
+        self._progress = progress or Progress()
         self._assembler = assembler
         self._outbox = outbox
         self._every_seconds = every_seconds
@@ -155,7 +166,9 @@ class Batcher(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self._outbox.due.wait(self._every_seconds())
+            every = self._every_seconds()
+            self._progress.within("batcher", every + _WORK_SECONDS)
+            self._outbox.due.wait(every)
             self._assembler.close_batch()
 
     def stop(self) -> None:

@@ -14,7 +14,8 @@ from rich.table import Column, Table
 
 from agent import check as checks
 from agent.identity.files import IdentityError
-from agent.runtime import Agent, once
+from agent.runtime import once
+from agent.service import serve
 from agent.settings import Settings, SettingsError, load
 from agent.spool import SpoolError
 from agent.spooled import ASIDE
@@ -38,10 +39,10 @@ _DEFAULT = Path("/etc/pganalytics/agent.toml")
 
 @app.command()
 def run(settings: SettingsFile = _DEFAULT) -> None:
-    """Collect and upload until SIGTERM or Ctrl-C. SIGHUP pulls the configuration now."""
+    """Collect and upload until SIGTERM or Ctrl-C. SIGHUP takes over the settings and pulls the configuration."""
     _log_to_standard_error()
     try:
-        Agent(_loaded(settings)).run()
+        serve(settings)
     except (SettingsError, IdentityError, SpoolError) as error:
         _fail(str(error))
 

@@ -1,9 +1,8 @@
-"""Puts the parts of the agent together, and runs them until told to stop."""
+"""Puts the parts of the agent together, starts and stops them."""
 
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -16,10 +15,10 @@ from agent.collectors.health import Delivery, Health, Watched
 from agent.configuration import Configuration, Puller
 from agent.identity.whoami import Who, whoami
 from agent.outbox import Outbox
+from agent.progress import Progress
 from agent.schedule import Schedule, Target
 from agent.sender import Sender
 from agent.settings import Settings
-from agent.signals import Signals
 from agent.spool import Spool
 from agent.targets.host import HostTarget
 from agent.targets.itself import AgentTarget
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from agent.identity.renewal import Renewer
 
 log = logging.getLogger(__name__)
-
-#: SIGHUP pulls the configuration, the others end the agent.
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def targets(
@@ -66,6 +62,8 @@ class Agent:
             IdentityError: it cannot say who it is.
             SpoolError: there is nowhere to keep.
         """
+        #: Whether its parts get on with their work.
+        self.progress = Progress()
         self._outbox = Outbox()
         self._changes = Changes()
         who = whoami(settings)
@@ -74,7 +72,7 @@ class Agent:
         self._spool = Spool(
             settings.state_directory / "spool", settings.spool.max_bytes, settings.spool.max_age_hours * 3600
         )
-        self._sender = Sender(self._spool, transport, self._changes.forget)
+        self._sender = Sender(self._spool, transport, self._changes.forget, self.progress)
         watched = targets(settings, self._changes, self._outbox, lambda: self._spool.marks)
         delivery = Delivery(self._spool, self._sender, lambda: transport.skew_us)
         figures = health(self._outbox, watched, delivery)
@@ -84,6 +82,7 @@ class Agent:
             self._targets,
             self._outbox,
             lambda metric, target: self._budget.refusal(metric, target, time.monotonic()),
+            self.progress,
         )
         # What became of a document is told at once, and the interval of batches may be another one now.
         self._configuration = Configuration(
@@ -98,15 +97,17 @@ class Agent:
             self._changes.forget,
         )
         self._batcher = Batcher(
-            self._assembler, self._outbox, lambda: self._configuration.document.upload_every_seconds
+            self._assembler,
+            self._outbox,
+            lambda: self._configuration.document.upload_every_seconds,
+            self.progress,
         )
         # Without a server there is nobody to ask: the last good document stays, or the built-in defaults.
         self._puller = Puller(self._configuration, server) if server else None
         self._renewer = _renewer(who, server)
 
-    def run(self) -> None:
-        """Collect and send until SIGTERM or SIGINT; then spool what is in hand, and end. SIGHUP pulls now."""
-        signals = Signals(_SIGNALS)
+    def start(self) -> None:
+        """Collect and send from now on."""
         self._apply(self._configuration.document)
         self._schedule.start()
         for thread in (self._puller, self._renewer, self._batcher, self._sender):
@@ -114,13 +115,19 @@ class Agent:
                 thread.start()
         watched = (target.name for target in self._targets if not isinstance(target, AgentTarget))
         log.info("watching %s", ", ".join(watched))
-        while signals.wait() == signal.SIGHUP:
-            if self._puller:
-                self._puller.pull_now()
-        log.info("stopping")
-        for asking in (self._puller, self._renewer):
-            if asking:
-                asking.stop()
+
+    def pull_now(self) -> None:
+        """Ask the server for a newer configuration, where there is one."""
+        if self._puller:
+            self._puller.pull_now()
+
+    def stop(self, wait_seconds: float = 0) -> None:
+        """Spool what is in hand, and end; a request that is no batch is waited for so long."""
+        asking = [thread for thread in (self._puller, self._renewer) if thread]
+        for thread in asking:
+            thread.stop()
+        for thread in asking:
+            thread.join(wait_seconds)
         self._schedule.stop()
         self._batcher.stop()
         self._sender.stop()

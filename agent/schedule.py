@@ -20,11 +20,18 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.collectors.collector import Collector
 from agent.outbox import Outbox
+from agent.progress import Progress
 from contracts.batch import Run, Status
 from contracts.document import Document
 
 #: The first executions are spread over this many seconds, or over the interval if that is shorter.
 _SPREAD_SECONDS = 10.0
+
+#: How often the schedule shows that it runs what is due, and after which time without that it is stuck.
+_PULSE_SECONDS, _STUCK_SECONDS = 10, 120.0
+
+#: The job and the lane of that.
+_PULSE = "pulse"
 
 
 class Target(Protocol):
@@ -52,6 +59,7 @@ class Schedule:
         targets: Iterable[Target],
         outbox: Outbox,
         refusal: Callable[[str, str], str | None] = lambda _metric, _target: None,
+        progress: Progress | None = None,
     ) -> None:
         """`refusal` answers why a metric is not to be read from a target now; None where it is."""
         self._outbox = outbox
@@ -66,9 +74,10 @@ class Schedule:
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
             # One thread a lane: a target that does not answer holds up nobody but itself.
-            executors={lane: ThreadPoolExecutor(1) for lane in lanes},
+            executors={lane: ThreadPoolExecutor(1) for lane in {*lanes, _PULSE}},
             job_defaults={"coalesce": True, "max_instances": 1},
         )
+        self._progress = progress or Progress()
         self._scheduler.add_listener(self._report, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
 
     def apply(self, document: Document) -> None:
@@ -95,11 +104,18 @@ class Schedule:
                 )
 
     def start(self) -> None:
+        self._pulse()
+        self._scheduler.add_job(
+            self._pulse, "interval", seconds=_PULSE_SECONDS, id=_PULSE, executor=_PULSE, misfire_grace_time=None
+        )
         self._scheduler.start()
 
     def stop(self) -> None:
         """Start nothing more, and wait for what runs."""
         self._scheduler.shutdown(wait=True)
+
+    def _pulse(self) -> None:
+        self._progress.within("schedule", _STUCK_SECONDS)
 
     def _execute(self, target: Target, collector: Collector) -> None:
         why = self._refusal(collector.metric.name, target.name)
@@ -109,6 +125,8 @@ class Schedule:
             self._leave(target, collector, Status.SKIPPED, why)
 
     def _report(self, event: JobExecutionEvent | JobSubmissionEvent) -> None:
+        if event.job_id == _PULSE:
+            return
         target, collector = self._jobs[event.job_id]
         if event.code == EVENT_JOB_ERROR:
             status, detail = Status.ERROR, f"{type(event.exception).__name__}: {event.exception}"[:1000]

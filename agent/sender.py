@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from agent.progress import Progress
 from agent.spool import Spool
 from agent.spooled import Entry
 from agent.transports.outcome import Delivered, Later, Outcome, Rejected, Transport, Upload
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 _FIRST_SECONDS = 1.0
 _LONGEST_SECONDS = 300.0
+
+#: One batch is sent within this time, or the sender is stuck: a request may be a large one on a slow line.
+_WORK_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,11 @@ class Uploads:
 class Sender(threading.Thread):
     """Sends what the spool holds until it is told to stop; what was not sent stays in the spool."""
 
-    def __init__(self, spool: Spool, transport: Transport, on_loss: Callable[[], None]) -> None:
+    def __init__(
+        self, spool: Spool, transport: Transport, on_loss: Callable[[], None], progress: Progress | None = None
+    ) -> None:
         super().__init__(name="sender", daemon=True)
+        self._progress = progress or Progress()
         self._spool = spool
         self._transport = transport
         self._on_loss = on_loss
@@ -60,6 +67,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
+            self._progress.within("sender", _WORK_SECONDS)
             try:
                 entry = self._spool.oldest()
                 if entry is None:
@@ -70,6 +78,7 @@ class Sender(threading.Thread):
                 log.exception("the spool cannot be sent from")
                 pause = self._pause(Later(type(error).__name__))
             if pause:
+                self._progress.within("sender", pause + _WORK_SECONDS)
                 self._stopping.wait(pause)
 
     def send(self, entry: Entry) -> float:

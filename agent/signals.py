@@ -23,9 +23,13 @@ class Signals:
         for number in self._numbers:
             signal.signal(number, lambda _number, _frame: None)
 
-    def wait(self) -> signal.Signals:
-        """The next signal that came, in their order."""
+    def wait(self, seconds: float | None = None) -> signal.Signals | None:
+        """The next signal that came, in their order; None where none came in this time."""
+        self._reader.settimeout(seconds)
         while True:
-            number = self._reader.recv(1)[0]
+            try:
+                number = self._reader.recv(1)[0]
+            except TimeoutError:
+                return None
             if number in self._numbers:
                 return signal.Signals(number)

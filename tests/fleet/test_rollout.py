@@ -1,0 +1,253 @@
+"""Rollouts on real hosts: canaries first, the server confirms each step, and a step that fails is returned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fleet.central import Central, until
+from tests.fleet.conftest import Managed, _managed
+from tests.fleet.hosts import Network
+from tests.fleet.rollout import Fleet, Rolled, other_version, viewer
+from tests.fleet.test_agent import _everything
+
+pytestmark = pytest.mark.fleet
+
+_NAMES = ("canary", "db-2", "db-3")
+
+
+@dataclass(frozen=True)
+class First:
+    """What was there before, and how the first runs went."""
+
+    before: dict[str, dict[str, tuple[object, ...]]]
+    after_rehearsal: dict[str, dict[str, tuple[object, ...]]]
+    rehearsal: Rolled
+    rollout: Rolled
+    second: Rolled
+    pids: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def made(network: Network, central: Central, carried: Path) -> Iterator[tuple[Fleet, First]]:
+    token = viewer(central)
+    with ExitStack() as stack:
+        hosts = tuple(
+            stack.enter_context(_managed(network, central, carried, name, 21 + number))
+            for number, name in enumerate(_NAMES)
+        )
+        for each in hosts:
+            each.options.update(
+                pganalytics_agent_confirm_token=token,
+                pganalytics_agent_watchdog_seconds=10,
+                pganalytics_agent_confirm_seconds=60,
+            )
+        folder = network.folder / "rollout"
+        folder.mkdir()
+        fleet = Fleet(hosts, folder)
+        stack.callback(fleet.hang_up)
+        before = {each.host.name: _everything(each.host.root) for each in hosts}
+        rehearsal = fleet.played("deploy", "--check", "--diff")
+        after = {each.host.name: _everything(each.host.root) for each in hosts}
+        rollout = fleet.played("deploy", "--diff")
+        pids = fleet.pids()
+        yield fleet, First(before, after, rehearsal, rollout, fleet.played("deploy"), pids)
+
+
+@pytest.fixture
+def fleet(made: tuple[Fleet, First]) -> Fleet:
+    """Hosts with the agent; who changes them puts them back."""
+    return made[0]
+
+
+@pytest.fixture
+def first(made: tuple[Fleet, First]) -> First:
+    return made[1]
+
+
+def stands(each: Managed) -> str:
+    """What makes the agent what it is on this host."""
+    files = "/etc/systemd/system/pganalytics-agent.service /etc/pganalytics/*"
+    return each.host.run(
+        f"sha256sum {files}; readlink /opt/pganalytics/current /opt/pganalytics/previous;"
+        " ls /opt/pganalytics/environments; systemctl is-active pganalytics-agent"
+    )
+
+
+def arrives(central: Central, each: Managed) -> None:
+    """Batches of this host arrive from now on."""
+    known = set(central.objects(each.host.name))
+    until(lambda: set(central.objects(each.host.name)) > known, f"no batch of {each.host.name} arrives")
+
+
+def test_a_rehearsal_changes_nothing(first: First) -> None:
+    assert min(first.rehearsal.changed.values()) > 0
+    assert first.after_rehearsal == first.before
+
+
+def test_a_rollout_begins_with_the_canary_and_ends_when_the_server_has_all(first: First, central: Central) -> None:
+    print(f"\nfirst run {first.rollout.seconds:.1f} s, second run {first.second.seconds:.1f} s")  # noqa: T201
+    canary, others = first.rollout.output.split("PLAY [Put the agent on the other hosts")
+    assert "changed: [canary]" in canary
+    assert "[db-2]" not in canary
+    assert "changed: [db-2]" in others
+    loaded = central.asked(b"select agent_id, name from store.target where name in ('host', 'main')")
+    assert set(loaded) >= {(name, target) for name in _NAMES for target in ("host", "main")}
+
+
+def test_a_second_run_changes_nothing(fleet: Fleet, first: First) -> None:
+    assert set(first.second.changed.values()) == {0}
+    assert fleet.pids() == first.pids
+
+
+def test_another_option_is_taken_over_without_another_process(fleet: Fleet) -> None:
+    pids = fleet.pids()
+    assert min(fleet.played("deploy", spool_max_age_hours=24.0).changed.values()) > 0
+    assert fleet.pids() == pids
+    for each in fleet.hosts:
+        settings = (each.host.root / "etc/pganalytics/agent.toml").read_bytes()
+        obeyed = each.host.run("cat /run/pganalytics-agent/settings.sha256").strip()
+        assert b"max_age_hours = 24.0" in settings
+        assert obeyed == hashlib.sha256(settings).hexdigest()
+    fleet.played("deploy")
+    assert fleet.pids() == pids
+
+
+@pytest.mark.parametrize("cause", ["bad wheel", "unreachable server", "missing right", "wrong type", "no host"])
+def test_a_canary_that_fails_stops_the_rollout_and_is_returned(
+    fleet: Fleet, central: Central, carried: Path, tmp_path: Path, cause: str
+) -> None:
+    stood, pids = [stands(each) for each in fleet.hosts], fleet.pids()
+    sql = "runuser -u postgres -- psql -qc '{} pganalytics'"
+    options: dict[str, object] = {}
+    of: dict[str, dict[str, object]] = {}
+    match cause:
+        case "bad wheel":
+            options["wheels"] = str(other_version(carried, "0.1.1", tmp_path / "bad", broken=True))
+            why = "this wheel is broken"
+        case "unreachable server":
+            options["server_url"] = "https://10.77.0.1:9"
+            options["confirm_url"] = central.url
+            why = "10.77.0.1"
+        case "missing right":
+            fleet.canary.host.run(sql.format("revoke pg_monitor from"))
+            why = "pg_monitor"
+        case "wrong type":
+            of = {"canary": {"tasks_max": "many"}}
+            why = "pganalytics_agent_tasks_max"
+        case "no host":
+            fleet.canary.options["ansible_host"] = "10.77.0.99"
+            why = "it cannot be reached"
+    try:
+        done = fleet.play("deploy", of=of, **options)
+    finally:
+        fleet.canary.host.run(sql.format("grant pg_monitor to"))
+        fleet.canary.options["ansible_host"] = fleet.canary.host.address
+    assert done.code != 0
+    assert done.failed == {"canary"}, done.output
+    assert "The step failed: its hosts are returned to what ran before, and the rollout stops. canary: " in done.words
+    assert why in done.words.partition("the rollout stops. canary: ")[2], done.output
+    assert [stands(each) for each in fleet.hosts] == stood
+    assert {name: pid for name, pid in fleet.pids().items() if name != "canary"} == {
+        name: pid for name, pid in pids.items() if name != "canary"
+    }
+    arrives(central, fleet.canary)
+
+
+def test_a_step_whose_batches_the_server_does_not_get_is_returned(fleet: Fleet, central: Central) -> None:
+    stood = [stands(each) for each in fleet.hosts]
+    with psycopg.connect(central.store_dsn) as connection:
+        # Batches reach the bucket, and nothing is loaded.
+        connection.execute("lock table store.ledger in exclusive mode")
+        done = fleet.play("deploy", spool_max_age_hours=23.0, confirm_seconds=6)
+        connection.rollback()
+    assert done.failed == {"canary"}, done.output
+    assert "canary: the server has no readings of host, main since the agent runs as it does" in done.words
+    assert [stands(each) for each in fleet.hosts] == stood
+
+
+def test_a_later_step_is_returned_as_one_and_the_canary_keeps_what_it_has(
+    fleet: Fleet, carried: Path, tmp_path: Path
+) -> None:
+    bad, good = other_version(carried, "0.1.1", tmp_path / "bad", broken=True), tmp_path / "good"
+    other_version(carried, "0.1.1", good)
+    stood = [stands(each) for each in fleet.hosts]
+    done = fleet.play("deploy", wheels=str(good), of={"db-2": {"wheels": str(bad)}})
+    assert done.failed == {"db-2", "db-3"}, done.output
+    assert "db-2: " in done.words.partition("the rollout stops.")[2]
+    assert [stands(each) for each in fleet.others] == stood[1:]
+    assert stands(fleet.canary) != stood[0]
+    some = fleet.play("deploy", wheels=str(good), of={"db-2": {"wheels": str(bad)}}, max_fail_percentage=50)
+    assert some.failed == {"db-2"}, some.output
+    assert stands(fleet.others[0]) == stood[1]
+    assert stands(fleet.others[1]) != stood[2]
+    fleet.played("rollback")
+    for each in fleet.hosts:
+        assert version(each) == "0.1.0"
+
+
+def version(each: Managed) -> str:
+    return each.host.run("/opt/pganalytics/current/bin/pganalytics-agent version").strip()
+
+
+def kept(each: Managed) -> str:
+    """What an upgrade leaves as it is."""
+    return each.host.run(
+        "sha256sum /etc/pganalytics/*; stat --format=%Y /etc/pganalytics/agent.toml;"
+        " cat /var/lib/pganalytics-agent/spool/*stream* 2> /dev/null"
+    )
+
+
+def test_an_upgrade_can_be_rolled_back_and_both_keep_spool_and_settings(
+    fleet: Fleet, central: Central, carried: Path, tmp_path: Path
+) -> None:
+    before = [kept(each) for each in fleet.hosts]
+    streams = central.asked(b"select agent_id, stream_id from store.ledger group by 1, 2 order by 1, 2")
+    newer = other_version(carried, "0.1.1", tmp_path / "newer")
+    fleet.played("upgrade", wheels=str(newer))
+    assert [version(each) for each in fleet.hosts] == ["0.1.1"] * 3
+    assert set(fleet.played("upgrade", wheels=str(newer)).changed.values()) == {0}
+    fleet.played("rollback")
+    assert [version(each) for each in fleet.hosts] == ["0.1.0"] * 3
+    again = fleet.played("rollback")
+    assert set(again.changed.values()) == {0}
+    assert "No version before is kept on db-2" in again.words
+    assert [kept(each) for each in fleet.hosts] == before
+    assert central.asked(b"select agent_id, stream_id from store.ledger group by 1, 2 order by 1, 2") == streams
+
+
+def test_a_stuck_agent_is_restarted(fleet: Fleet) -> None:
+    each = fleet.hosts[1]
+    process = each.main_pid()
+    each.host.run(f"kill -STOP {process}")
+    until(lambda: each.main_pid() not in {process, 0}, "systemd does not restart it")
+    assert "watchdog" in each.host.run("journalctl --unit pganalytics-agent --no-pager --lines=50").lower()
+
+
+def test_the_unit_is_of_use_and_little_exposed(fleet: Fleet) -> None:
+    assert fleet.canary.host.run("systemd-analyze verify pganalytics-agent.service 2>&1") == ""
+    line = fleet.canary.host.run("systemd-analyze security --no-pager pganalytics-agent.service").splitlines()[-1]
+    assert float(line.split(": ")[1].split()[0]) <= 1.5
+
+
+def test_the_tokens_are_told_to_nobody(fleet: Fleet, first: First) -> None:
+    for name in ("pganalytics_agent_confirm_token", "pganalytics_agent_token"):
+        for each in fleet.hosts:
+            secret = str(each.options[name]).rpartition(".")[2]
+            assert secret not in first.rollout.output + first.rehearsal.output
+
+
+# The last: it takes the agent away.
+def test_a_removal_says_what_it_keeps_and_else_leaves_nothing(fleet: Fleet, first: First) -> None:
+    some = fleet.played("remove", keep=["spool"])
+    assert "Kept on db-2: /var/lib/pganalytics-agent/spool, and the account pganalytics" in some.words
+    assert fleet.hosts[1].host.run("ls /var/lib/pganalytics-agent").split() == ["spool"]
+    assert "Nothing is kept on db-2" in fleet.played("remove").words
+    assert {each.host.name: _everything(each.host.root) for each in fleet.hosts} == first.before
+    assert set(fleet.played("remove").changed.values()) == {0}
