@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def wheels(folder: Path, cache: Path, python: str, extra: str = "agent") -> Path:
     """A new folder of wheels for a host with this Python; what is not ours is downloaded once."""
-    found = folder / f"wheels-{extra}"
+    found = folder / f"wheels-{extra}-{python}"
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", found, ROOT)
     (ours,) = found.glob("pganalytics-*.whl")
     # The versions that the tests run with: pip takes no constraints with hashes where a requirement has none.
