@@ -11,17 +11,13 @@ import pytest
 
 from tests.fleet import hosts
 from tests.fleet.central import until
-from tests.fleet.conftest import Managed, Played
+from tests.fleet.conftest import CACHE, Managed, Played
 from tests.fleet.hosts import Network
+from tests.fleet.releases import BOOKWORM
 from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
 from tests.fleet.wheels import wheels
 
 pytestmark = pytest.mark.fleet
-
-_CACHE = Path(__file__).parents[2] / ".cache/hosts"
-
-#: Debian's release, and the Python it has.
-_RELEASE, _PYTHON = "bookworm", "3.11"
 
 #: Everything that lies where the role writes, the accounts, and what PostgreSQL has.
 _EVERYTHING = (
@@ -33,8 +29,8 @@ _EVERYTHING = (
 @pytest.fixture(scope="module")
 def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played]]]:
     """A host with the server, and how it came there."""
-    carried = wheels(network.folder, _CACHE, _PYTHON, "standalone")
-    with server_host(network, hosts.base_image(_CACHE, _RELEASE), carried, "central-1", 31) as served:
+    carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
+    with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
         before = served.host.run(_EVERYTHING)
         runs = {"rehearsal": served.played("--check", "--diff", "-vvv")}
         assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
@@ -126,14 +122,13 @@ def test_the_server_has_no_rights_and_limits(served: Served) -> None:
     assert sorted(limits.splitlines()) == ["LimitNOFILE=12000", "MemoryMax=2147483648", "TasksMax=512"]
 
 
-def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(
-    served: Served, network: Network, carried: Path
-) -> None:
+def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: Served, network: Network) -> None:
+    carried = wheels(network.folder, CACHE, BOOKWORM.python)
     served.log_in()
     token = served.operator("enrolment", "create", "--uses", "1")
     folder = network.folder / "db-31.controller"
     folder.mkdir()
-    with network.host("db-31", 32, hosts.base_image(_CACHE, _RELEASE)) as host:
+    with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
         options = {
             "ansible_host": host.address,
             "ansible_user": "root",
