@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cli.serve import serve
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.ansible.controller import ansible, rendered
-from tests.ansible.options import COLLECTION
+from tests.ansible.options import COLLECTION, specified
 
 _ROLE = COLLECTION / "roles/server"
 
@@ -285,3 +285,13 @@ def test_what_cannot_work_is_refused_with_its_mend(refusals: dict[str, str], cas
 @pytest.mark.parametrize("case", _TAKEN)
 def test_what_can_work_is_not_refused(refusals: dict[str, str], case: str) -> None:
     assert refusals[case] == ""
+
+
+def test_the_examples_options_are_the_roles(tmp_path: Path) -> None:
+    done = ansible("ansible-inventory", "--list", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    inventory = json.loads(done.stdout)
+    (name,) = inventory["pganalytics_server"]["hosts"]
+    options = inventory["_meta"]["hostvars"][name]
+    assert set(options) < set(specified(_ROLE)["main"])
+    assert "lookup" in options["pganalytics_server_admin_password"]
