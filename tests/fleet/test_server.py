@@ -126,6 +126,10 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
     carried = wheels(network.folder, CACHE, BOOKWORM.python)
     served.log_in()
     token = served.operator("enrolment", "create", "--uses", "1")
+    viewer = served.host.run(
+        "/opt/pganalytics-server/current/bin/pganalytics token issue --operator rollout --role viewer"
+        " --keys-file /etc/pganalytics-server/keys.json"
+    )
     folder = network.folder / "db-31.controller"
     folder.mkdir()
     with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
@@ -137,6 +141,7 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
             "pganalytics_agent_server_url": served.url,
             "pganalytics_agent_ca_source": str(served.ca_file),
             "pganalytics_agent_enrolment_token": token,
+            "pganalytics_agent_confirm_token": viewer.strip(),
             "pganalytics_agent_wheels": str(carried),
         }
         managed = Managed(host, folder, options)
