@@ -146,8 +146,10 @@ def test_an_agent_that_puts_into_the_bucket_itself_needs_no_server(tmp_path: Pat
 def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None:
     done = ansible("ansible-inventory", "--list", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    hosts = json.loads(done.stdout)["_meta"]["hostvars"]
-    for name, options in hosts.items():
+    inventory = json.loads(done.stdout)
+    hosts = inventory["pganalytics_agents"]["hosts"]
+    for name in hosts:
+        options = inventory["_meta"]["hostvars"][name]
         folder = tmp_path / name
         folder.mkdir()
         assert "lookup" in options["pganalytics_agent_enrolment_token"]

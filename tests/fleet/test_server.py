@@ -1,0 +1,239 @@
+"""The role `server` on a real host: Debian, systemd, PostgreSQL, ssh; operators and an agent that use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fleet import hosts
+from tests.fleet.central import until
+from tests.fleet.conftest import CACHE, Managed, Played
+from tests.fleet.hosts import Network
+from tests.fleet.releases import BOOKWORM
+from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
+from tests.fleet.wheels import wheels
+
+pytestmark = pytest.mark.fleet
+
+#: Everything that lies where the role writes, the accounts, and what PostgreSQL has.
+_EVERYTHING = (
+    "find /etc /opt /usr/local /var/lib -path /var/lib/postgresql -prune -o -printf '%p %U:%G %m\\n'"
+    " | grep -v pwd.lock | sort; cat /etc/passwd /etc/group; runuser -u postgres -- psql -XAtlc '\\du'"
+)
+
+
+@pytest.fixture(scope="module")
+def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played]]]:
+    """A host with the server, and how it came there."""
+    carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
+    with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
+        before = served.host.run(_EVERYTHING)
+        runs = {"rehearsal": served.played("--check", "--diff", "-vvv")}
+        assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
+        runs["first"] = served.played("--diff", "-vvv")
+        yield served, runs
+
+
+@pytest.fixture
+def served(installed: tuple[Served, dict[str, Played]]) -> Served:
+    """A host with the server; who changes it puts it back."""
+    return installed[0]
+
+
+@pytest.fixture
+def runs(installed: tuple[Served, dict[str, Played]]) -> dict[str, Played]:
+    """The runs that put the server on its host, with all that Ansible can tell of them."""
+    return installed[1]
+
+
+def test_a_rehearsal_tells_what_would_change_and_a_second_run_changes_nothing(
+    served: Served, runs: dict[str, Played]
+) -> None:
+    assert runs["rehearsal"].changed > 10
+    process, starts = served.main_pid(), served.starts()
+    assert served.played().changed == 0
+    assert served.played("--check").changed == 0
+    assert (served.main_pid(), served.starts()) == (process, starts)
+    assert process != 0
+    assert starts == 1
+
+
+def test_the_store_is_a_database_of_the_accounts_own(served: Served) -> None:
+    assert served.asked("select pg_get_userbyid(datdba) from pg_database where datname = 'pganalytics'") == (
+        "pganalytics_server"
+    )
+    assert served.asked("select rolsuper, rolpassword from pg_authid where rolname = 'pganalytics_server'") == "f|"
+    health = json.loads(served.host.run(f"{_CURL} https://127.0.0.1:8480/v1/health"))
+    assert (health["status"], health["store"]) == ("ok", "ok")
+
+
+_CURL = (
+    "python3 -c 'import ssl, sys, urllib.request as u;"
+    " print(u.urlopen(sys.argv[1], context=ssl._create_unverified_context()).read().decode())'"
+)
+
+
+def test_secrets_are_told_to_nobody_and_stay_on_the_host(served: Served, runs: dict[str, Played]) -> None:
+    told = {"password": PASSWORD}
+    for name, part in (("keys.json", '"k"'), ("authority.pem", "PRIVATE"), ("tls.key", "PRIVATE")):
+        assert served.host.run(f"stat --format='%a %U' /etc/pganalytics-server/{name}") == "600 root\n"
+        content = served.host.run(f"cat /etc/pganalytics-server/{name}")
+        assert part in content
+        told |= {f"{name} {number}": secret for number, secret in enumerate(_secrets(content))}
+    assert len(told) > 5
+    output = runs["rehearsal"].output + runs["first"].output
+    journal = served.host.run("journalctl --output=cat --no-pager")
+    processes = served.host.run("ps -ewwo args; cat /etc/systemd/system/pganalytics-server.service")
+    for name, secret in told.items():
+        assert secret not in output, name
+        assert secret not in journal, name
+        assert secret not in processes, name
+    assert served.host.run("stat --format='%a %U' /etc/pganalytics-server") == "700 root\n"
+    kept = served.host.run(f'grep -rlF "{PASSWORD}" /etc /opt/pganalytics-server /root /home /tmp /var/tmp || true')
+    assert kept == ""
+
+
+def _secrets(content: str) -> list[str]:
+    """What is secret in a file of keys, in one piece: private values of a JWK Set, or the lines of a PEM key."""
+    if content.startswith("{"):
+        return [key["k"] for key in json.loads(content)["keys"]]
+    private = content.partition("PRIVATE KEY-----\n")[2].partition("-----END")[0]
+    return private.split()
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(served: Served) -> None:
+    assert served.host.run("systemd-analyze verify pganalytics-server.service 2>&1") == ""
+    rated = served.host.run("systemd-analyze security --no-pager pganalytics-server.service")
+    score = re.search(r"Overall exposure level for \S+: ([\d.]+)", rated)
+    assert score is not None
+    assert float(score[1]) <= 1.5, rated
+
+
+def test_the_server_has_no_rights_and_limits(served: Served) -> None:
+    status = dict(
+        line.split(":\t", 1) for line in served.host.run(f"cat /proc/{served.main_pid()}/status").splitlines()
+    )
+    assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, 0, "1")
+    limits = served.host.run("systemctl show --property=MemoryMax,TasksMax,LimitNOFILE pganalytics-server")
+    assert sorted(limits.splitlines()) == ["LimitNOFILE=12000", "MemoryMax=2147483648", "TasksMax=512"]
+
+
+def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: Served, network: Network) -> None:
+    carried = wheels(network.folder, CACHE, BOOKWORM.python)
+    served.log_in()
+    token = served.operator("enrolment", "create", "--uses", "1")
+    viewer = served.host.run(
+        "/opt/pganalytics-server/current/bin/pganalytics token issue --operator rollout --role viewer"
+        " --keys-file /etc/pganalytics-server/keys.json"
+    )
+    folder = network.folder / "db-31.controller"
+    folder.mkdir()
+    with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
+        options = {
+            "ansible_host": host.address,
+            "ansible_user": "root",
+            "ansible_ssh_common_args": " ".join(network.ssh_options),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "pganalytics_agent_server_url": served.url,
+            "pganalytics_agent_ca_source": str(served.ca_file),
+            "pganalytics_agent_enrolment_token": token,
+            "pganalytics_agent_confirm_token": viewer.strip(),
+            "pganalytics_agent_wheels": str(carried),
+        }
+        managed = Managed(host, folder, options)
+        try:
+            managed.played("deploy")
+            arrived = (
+                "select count(*) > 0 from store.run r join store.target t using (target_id) where agent_id = 'db-31'"
+            )
+            until(lambda: served.asked(arrived) == "t", "its batches do not arrive")
+        finally:
+            managed.hang_up()
+    assert "db-31" in served.operator("agents", "--json")
+
+
+def test_another_installation_restarts_the_server_once(served: Served) -> None:
+    environment, starts = served.host.run("readlink /opt/pganalytics-server/current"), served.starts()
+    upgraded = served.played(version="0.1.0")
+    other = served.host.run("readlink /opt/pganalytics-server/current")
+    assert other != environment, upgraded.output
+    assert served.host.run("ls -d /opt/pganalytics-server/environments/*") == other
+    assert served.starts() == starts + 1
+    served.played()
+    assert served.host.run("readlink /opt/pganalytics-server/current") == environment
+
+
+def test_keys_that_were_rotated_are_the_servers_with_the_next_run(served: Served) -> None:
+    served.log_in()
+    starts = served.starts()
+    # Keys that are younger than 20 minutes do not rotate; whoever has no such patience ends every token.
+    served.host.run(
+        "/opt/pganalytics-server/current/bin/pganalytics keys rotate --at-once"
+        " --keys-file /etc/pganalytics-server/keys.json"
+    )
+    kept = served.host.run("stat --format='%a %U' /etc/pganalytics-server/keys.json")
+    assert kept == "600 root\n"
+    assert served.played().changed > 0
+    assert served.starts() == starts + 1
+    assert ADMIN in served.operator("users", "list"), "the session goes on with a token of the new keys"
+    assert served.played().changed == 0
+
+
+def test_agents_are_asked_for_certificates_when_the_operator_says_so(served: Served) -> None:
+    assert served.played(client_certificates=True).changed > 0
+    assert served.played(client_certificates=True).changed == 0
+    shown = served.host.run(
+        "/opt/pganalytics-server/current/bin/pganalytics authority show"
+        " --authority-file /etc/pganalytics-server/authority.pem"
+    )
+    assert served.host.run("cat /etc/pganalytics-server/agents-ca.pem") == shown
+    served.played()
+
+
+def test_with_a_password_the_store_is_reached_where_peers_are_not_let_in(served: Served) -> None:
+    secret = "it's a \\ secret of 100%"
+    first = served.played("--diff", "-vvv", store_password=secret)
+    assert first.changed > 0
+    assert "a \\\\ secret" not in first.output
+    assert secret not in first.output
+    again = served.played(store_password=secret)
+    assert again.changed == 0, again.output
+    kept = served.asked("select rolpassword from pg_authid where rolname = 'pganalytics_server'")
+    assert kept.startswith("SCRAM-SHA-256$4096:")
+    served.played()
+
+
+def test_a_server_that_does_not_answer_well_says_why(served: Served, tmp_path: Path) -> None:
+    stranger = tmp_path / "other.key"
+    hosts.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", stranger)
+    refused = served.play(tls_key_source=str(stranger))
+    assert refused.code != 0
+    assert "expected are a certificate chain and its key" in refused.output
+    served.played()
+
+
+@pytest.mark.parametrize(
+    ("options", "mend"),
+    [
+        ({"python": "/bin/false"}, "or name another with pganalytics_server_python"),
+        ({"user": "backup"}, "choose another name with pganalytics_server_user"),
+        ({"store_port": 5999}, "or name the store that there is with pganalytics_server_store_dsn"),
+        ({"store_role": "postgres"}, "or give the role's password with pganalytics_server_store_password"),
+        ({"store_database": "postgres"}, "choose another name with pganalytics_server_store_database"),
+        ({"port": "many"}, "pganalytics_server_port"),
+    ],
+    ids=["no Python", "an account of others", "no PostgreSQL", "no peer", "a database of others", "a wrong type"],
+)
+def test_what_cannot_work_is_refused_before_anything_changes(
+    served: Served, options: dict[str, object], mend: str
+) -> None:
+    before = served.host.run(_EVERYTHING)
+    refused = served.play(**options)
+    assert refused.code != 0
+    assert mend in " ".join(refused.output.split())
+    assert refused.changed == 0
+    assert served.host.run(_EVERYTHING) == before
