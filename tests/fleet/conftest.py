@@ -17,12 +17,10 @@ from tests.ansible.controller import ansible
 from tests.fleet import hosts
 from tests.fleet.central import Central, serving
 from tests.fleet.hosts import Host, Network
+from tests.fleet.releases import BOOKWORM, Release
 from tests.fleet.wheels import wheels
 
-_CACHE = Path(__file__).parents[2] / ".cache/hosts"
-
-#: Debian's release, and the Python it has.
-_RELEASE, _PYTHON = "bookworm", "3.11"
+CACHE = Path(__file__).parents[2] / ".cache/hosts"
 
 
 @dataclass(frozen=True)
@@ -96,24 +94,51 @@ def central(network: Network) -> Iterator[Central]:
         yield running
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where hosts can be had: a network with a server, and what is carried to hosts."""
+
+    network: Network
+    central: Central
+    _wheels: dict[str, Path] = field(default_factory=dict)
+
+    def wheels(self, python: str) -> Path:
+        """The folder of wheels for hosts with this Python."""
+        if python not in self._wheels:
+            self._wheels[python] = wheels(self.network.folder, CACHE, python)
+        return self._wheels[python]
+
+    @contextmanager
+    def managed(self, name: str, number: int, release: Release = BOOKWORM) -> Iterator[Managed]:
+        """A host without the agent."""
+        with _managed(self, name, number, release) as managed:
+            yield managed
+
+
 @pytest.fixture(scope="session")
-def carried(network: Network) -> Path:
+def site(network: Network, central: Central) -> Site:
+    return Site(network, central)
+
+
+@pytest.fixture(scope="session")
+def carried(site: Site) -> Path:
     """The folder of wheels."""
-    return wheels(network.folder, _CACHE, _PYTHON)
+    return site.wheels(BOOKWORM.python)
 
 
 @contextmanager
-def _managed(network: Network, central: Central, carried: Path, name: str, number: int) -> Iterator[Managed]:
+def _managed(site: Site, name: str, number: int, release: Release) -> Iterator[Managed]:
+    network, central = site.network, site.central
     folder = network.folder / f"{name}.controller"
     folder.mkdir()
-    with network.host(name, number, hosts.base_image(_CACHE, _RELEASE)) as host:
+    with network.host(name, number, hosts.base_image(CACHE, release.name)) as host:
         # As most fleets are: root does not log in, and what root makes is for root.
         host.run(
             "useradd --create-home keeper && cp -r .ssh ~keeper && chown -R keeper: ~keeper/.ssh"
             " && echo 'Defaults umask=0077, umask_override' > /etc/sudoers.d/keeper"
             " && echo 'keeper ALL=(ALL) NOPASSWD: ALL' >> /etc/sudoers.d/keeper"
         )
-        host.run("runuser -u postgres -- psql -qc 'create role pganalytics login; grant pg_monitor to pganalytics'")
+        host.sql("create role pganalytics login; grant pg_monitor to pganalytics")
         managed = Managed(
             host,
             folder,
@@ -125,7 +150,9 @@ def _managed(network: Network, central: Central, carried: Path, name: str, numbe
                 "pganalytics_agent_server_url": central.url,
                 "pganalytics_agent_ca_source": str(central.ca_file),
                 "pganalytics_agent_token": central.token(name),
-                "pganalytics_agent_wheels": str(carried),
+                "pganalytics_agent_wheels": str(site.wheels(release.python)),
+                # With which the controller asks the server what has arrived.
+                "pganalytics_agent_confirm_token": central.operator_token("viewer"),
                 "pganalytics_agent_groups": ["adm"],
                 "pganalytics_agent_targets": [
                     {
@@ -143,9 +170,9 @@ def _managed(network: Network, central: Central, carried: Path, name: str, numbe
 
 
 @pytest.fixture(scope="session")
-def db_1(network: Network, central: Central, carried: Path) -> Iterator[tuple[Managed, Played]]:
+def db_1(site: Site) -> Iterator[tuple[Managed, Played]]:
     """A host with the agent, and how it came there."""
-    with _managed(network, central, carried, "db-1", 11) as managed:
+    with site.managed("db-1", 11) as managed:
         yield managed, managed.played("deploy", "--diff", "-vvv")
 
 
@@ -162,7 +189,7 @@ def first_run(db_1: tuple[Managed, Played]) -> Played:
 
 
 @pytest.fixture
-def virgin(network: Network, central: Central, carried: Path) -> Iterator[Managed]:
+def virgin(site: Site) -> Iterator[Managed]:
     """A host that never had the agent."""
-    with _managed(network, central, carried, "db-2", 12) as managed:
+    with site.managed("db-2", 12) as managed:
         yield managed

@@ -6,9 +6,12 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,15 +23,31 @@ SECONDS = 60.0
 #: Where the bridge is, for whoever serves the hosts.
 CONTROL_ADDRESS = "10.77.0.1"
 
-_TOOLS = ("systemd-nspawn", "mmdebstrap", "ip", "ssh", "ssh-keygen")
+_TOOLS = ("systemd-nspawn", "mmdebstrap", "ip", "nft", "ssh", "ssh-keygen")
+
+_TOOLS_OF_DEBIAN = "systemd-container, mmdebstrap, iproute2, nftables, openssh-client"
 
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "iproute2", "ca-certificates", "procps"),
-    *("python3", "python3-venv", "sudo", "postgresql"),
+    *("python3", "python3-venv", "sudo", "postgresql", "logrotate"),
 )
 
 #: Those of systemd's own tree and, on a hybrid system, of version 2.
 _HIERARCHIES = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
+
+
+#: Runs its arguments, and again for as long as they end with what stands for a reboot. It goes into a group of its own
+#: first: systemd would else find the group of another host, and both would manage it. A signal ends `wait` early.
+_KEEPER = """
+for procs in $PROCS; do echo 0 > "$procs"; done
+trap 'kill -TERM "$host"' TERM
+while :; do
+    "$@" & host=$!
+    wait "$host"; code=$?
+    while kill -0 "$host" 2>/dev/null; do wait "$host"; code=$?; done
+    [ "$code" = 133 ] || exit "$code"
+done
+"""
 
 
 def missing() -> str | None:
@@ -37,7 +56,7 @@ def missing() -> str | None:
         return "hosts need root, for namespaces and mounts"
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if absent:
-        return f"hosts need {', '.join(absent)} (Debian: systemd-container, mmdebstrap, iproute2, openssh-client)"
+        return f"hosts need {', '.join(absent)} (Debian: {_TOOLS_OF_DEBIAN})"
     probe = subprocess.run(["unshare", "--net", "--mount", "true"], check=False, capture_output=True, text=True)
     return f"hosts need namespaces: {probe.stderr.strip()}" if probe.returncode else None
 
@@ -74,6 +93,49 @@ class Host:
     def run(self, command: str) -> str:
         """What the command, which the host's shell reads, prints."""
         return run(*self._ssh(command))
+
+    def sql(self, statement: str) -> str:
+        """What the host's PostgreSQL answers its administrator, as psql prints it without frills."""
+        return self.run(f"runuser -u postgres -- psql --no-psqlrc --quiet -At -c {shlex.quote(statement)}").strip()
+
+    def reboot(self) -> None:
+        """Restart the host; answers when it is up again."""
+        boot = self.run("cat /proc/sys/kernel/random/boot_id")
+        self.ask("systemctl reboot")  # which may end the connection before it answers
+        deadline = time.monotonic() + SECONDS
+        again = f"test {boot.strip()} != $(cat /proc/sys/kernel/random/boot_id) && systemctl is-system-running --wait"
+        while self.ask(again) != 0:
+            assert time.monotonic() < deadline, f"{self.name} did not come up again"
+            threading.Event().wait(0.2)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """The host's wire is out: nothing passes, and nobody is told."""
+        run("ip", "-n", self.network.control, "link", "set", self._wire, "down")
+        try:
+            yield
+        finally:
+            run("ip", "-n", self.network.control, "link", "set", self._wire, "up")
+
+    @contextmanager
+    def refused(self, port: int) -> Iterator[None]:
+        """Every connection of the host to this port is refused, as if nobody served there."""
+        inside = ("ip", "netns", "exec", self.namespace, "nft")
+        rule = f"type filter hook output priority 0; tcp dport {port} reject with tcp reset;"
+        run(*inside, f"table ip refused {{ chain out {{ {rule} }} }}")
+        try:
+            yield
+        finally:
+            run(*inside, "delete table ip refused")
+
+    @property
+    def namespace(self) -> str:
+        """The host's own network; it outlives a reboot."""
+        return f"{self.network.control}-{self.address.rpartition('.')[2]}"
+
+    @property
+    def _wire(self) -> str:
+        return f"h{self.address.rpartition('.')[2]}"
 
     def ask(self, command: str) -> int:
         """The command's exit code."""
@@ -168,20 +230,19 @@ def _namespace(name: str) -> Iterator[None]:
 
 @contextmanager
 def _booted(host: Host, log: Path) -> Iterator[None]:
-    namespace = f"{host.network.control}-{host.address.rpartition('.')[2]}"
-    with _cgroup(namespace) as procs, log.open("wb") as console:
+    with _cgroup(host.namespace) as procs, log.open("wb") as console:
         process = subprocess.Popen(
             [
-                # It moves itself first: systemd would else find the group of another host, and both would manage it.
-                *("sh", "-c", 'for procs in $PROCS; do echo 0 > "$procs"; done; exec "$@"', "sh"),
+                *("sh", "-c", _KEEPER, "sh"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={host.root}"),
-                *(f"--machine={host.name}", f"--network-namespace-path=/run/netns/{namespace}", "--resolv-conf=off"),
+                *(f"--machine={host.name}", f"--network-namespace-path=/run/netns/{host.namespace}", "--resolv-conf=off"),
                 *("--link-journal=no", "--console=read-only", "--boot"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1", "PROCS": " ".join(map(str, procs))},
+            start_new_session=True,
         )
         try:
             _wait_until_up(host, process, log)
@@ -191,7 +252,8 @@ def _booted(host: Host, log: Path) -> Iterator[None]:
             try:
                 process.wait(SECONDS)
             finally:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
