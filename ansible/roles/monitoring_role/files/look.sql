@@ -23,6 +23,7 @@ select json_build_object(
     'is_superuser', :'is_superuser'::bool,
     'in_recovery', pg_catalog.pg_is_in_recovery(),
     'is_local', coalesce(pg_catalog.inet_server_addr() <<= '127.0.0.0/8' or pg_catalog.inet_server_addr() = '::1', true),
+    'ssl', pg_catalog.current_setting('ssl')::bool,
     'hba_file', (select setting from pg_catalog.pg_settings where name = 'hba_file'),
     'ident_file', (select setting from pg_catalog.pg_settings where name = 'ident_file'),
     'libraries', coalesce(
