@@ -43,6 +43,12 @@ select json_build_object(
         from pg_catalog.pg_roles
         where rolname = :'role' and (rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls)
     ),
+    'owns', exists (
+        select
+        from pg_catalog.pg_shdepend s
+        join pg_catalog.pg_roles r on s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass and r.oid = s.refobjid
+        where r.rolname = :'role' and s.deptype = 'o'
+    ),
     'exists', exists (select from pg_catalog.pg_roles where rolname = :'role'),
     'databases', (
         select json_agg(datname order by datname)
