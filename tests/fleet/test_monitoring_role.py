@@ -1,4 +1,4 @@
-"""The role `monitoring_role` on a real host: the clusters of Debian, their peers, passwords over TLS, their restarts."""
+"""The role `monitoring_role` on a real host: Debian's clusters, peers, passwords over TLS, restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.fleet.releases import BOOKWORM, BULLSEYE, TRIXIE, Release
 
 pytestmark = pytest.mark.fleet
 
-_PASSWORD = "correct horse battery staple"  # noqa: S105 - of a host that lives for seconds
+_PASSWORD = "correct horse battery staple"
 
 
 @dataclass(frozen=True)
