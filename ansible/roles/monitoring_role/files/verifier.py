@@ -24,7 +24,7 @@ def verifier(password: str, iterations: int, salt: bytes) -> str:
 
 given = json.load(sys.stdin)
 there = re.fullmatch(r"SCRAM-SHA-256\$(\d+):([^$]+)\$.*", given["stored"])
-if there and verifier(given["password"], int(there[1]), base64.b64decode(there[2])) == given["stored"]:
-    print(given["stored"])
-else:
-    print(verifier(given["password"], 4096, secrets.token_bytes(16)))
+made = there and verifier(given["password"], int(there[1]), base64.b64decode(there[2]))
+if made != given["stored"]:
+    made = verifier(given["password"], 4096, secrets.token_bytes(16))
+sys.stdout.write(f"{made}\n")
