@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,3 +163,20 @@ def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None
 def test_the_state_can_be_written_wherever_it_is(tmp_path: Path, folder: str, line: str) -> None:
     made = rendered(tmp_path, "pganalytics-agent.service.j2", {"pganalytics_agent_state_directory": folder})
     assert line in made.read_text().splitlines()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze to rate the unit")
+def test_the_unit_is_rated_1_5_or_better(tmp_path: Path) -> None:
+    made = rendered(tmp_path, "pganalytics-agent.service.j2", {})
+    # In tenths; 250 is the first systemd that rates a file.
+    command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unrecognized option '--offline" in done.stderr:
+        pytest.skip("this systemd-analyze rates no files")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_unit_is_watched_and_yields_to_the_database(tmp_path: Path) -> None:
+    lines = rendered(tmp_path, "pganalytics-agent.service.j2", {"pganalytics_agent_watchdog_seconds": 7}).read_text()
+    expected = {"Type=notify", "WatchdogSec=7", "Restart=on-failure", "OOMScoreAdjust=500", "MemoryMax=256M"}
+    assert expected <= set(lines.splitlines())

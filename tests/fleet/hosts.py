@@ -235,7 +235,11 @@ def _booted(host: Host, log: Path) -> Iterator[None]:
             [
                 *("sh", "-c", _KEEPER, "sh"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--directory={host.root}"),
-                *(f"--machine={host.name}", f"--network-namespace-path=/run/netns/{host.namespace}", "--resolv-conf=off"),
+                *(
+                    f"--machine={host.name}",
+                    f"--network-namespace-path=/run/netns/{host.namespace}",
+                    "--resolv-conf=off",
+                ),
                 *("--link-journal=no", "--console=read-only", "--boot"),
             ],
             stdin=subprocess.DEVNULL,

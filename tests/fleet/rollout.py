@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import shutil
-import sys
 import time
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.ansible.controller import ansible
-from tests.fleet.central import Central
 from tests.fleet.conftest import Managed
 from tests.fleet.hosts import run
 
@@ -96,13 +94,6 @@ class Fleet:
         """End the connections that Ansible keeps open for its next run."""
         for socket in (self.folder / "home/cp").glob("*"):
             run("ssh", "-o", f"ControlPath={socket}", "-O", "exit", self.canary.host.address)
-
-
-def viewer(central: Central) -> str:
-    """An access token of an operator who may look."""
-    keys = str(central.folder / "keys.json")
-    issue = ("token", "issue", "--keys-file", keys, "--operator", "deployer", "--role", "viewer", "--ttl", "1d")
-    return run(sys.executable, "-m", "cli.main", *issue).strip()
 
 
 def other_version(wheels: Path, version: str, folder: Path, *, broken: bool = False) -> Path:

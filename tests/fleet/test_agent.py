@@ -89,7 +89,8 @@ def test_the_token_is_told_to_nobody(deployed: Managed, first_run: Played) -> No
 
 def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(deployed: Managed) -> None:
     assert deployed.host.run("systemd-analyze verify pganalytics-agent.service 2>&1") == ""
-    assert ".service: 1.5 OK" in deployed.host.run("systemd-analyze security --no-pager pganalytics-agent.service")
+    rated = deployed.host.run("systemd-analyze security --no-pager pganalytics-agent.service").splitlines()[-1]
+    assert float(rated.split(": ")[1].split()[0]) <= 1.5
 
 
 def test_the_agent_has_no_rights_and_gives_way_to_the_database(deployed: Managed) -> None:
@@ -130,14 +131,19 @@ def test_new_settings_and_another_installation_restart_the_agent(deployed: Manag
     assert deployed.main_pid() not in {process, 0}
     other = deployed.host.run("readlink /opt/pganalytics/current")
     assert other != environment
-    assert deployed.host.run("ls -d /opt/pganalytics/environments/*") == other
+    # The one before is kept, to go back to.
+    assert set(deployed.host.run("ls -d /opt/pganalytics/environments/*").splitlines()) == {
+        other.strip(),
+        environment.strip(),
+    }
+    assert deployed.host.run("readlink /opt/pganalytics/previous") == environment
     deployed.played("deploy")
     assert deployed.host.run("readlink /opt/pganalytics/current") == environment
 
 
 def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
     process = deployed.main_pid()
-    deployed.host.run("touch /etc/pganalytics/agent.toml")  # as the task before the interruption did
+    deployed.host.run("touch /etc/systemd/system/pganalytics-agent.service")  # as the task before the interruption did
     deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
     assert deployed.played("deploy").changed == 0

@@ -100,7 +100,9 @@ def test_a_server_that_stops_is_told_of_and_read_again_when_it_starts(deployed: 
     process, stopped = deployed.main_pid(), now(central)
     deployed.host.run("systemctl stop postgresql.service 'postgresql@*'")
     until(lambda: "error" in statuses(central, deployed, "archiver", stopped), "nobody hears that it stopped")
-    details = [detail for status, detail in central.asked(_RUNS, "db-1", "main", "archiver", stopped) if status == "error"]
+    details = [
+        detail for status, detail in central.asked(_RUNS, "db-1", "main", "archiver", stopped) if status == "error"
+    ]
     assert "connect" in str(details[0])
     deployed.host.run("systemctl start postgresql.service")
     _is_read(central, deployed)
@@ -128,7 +130,11 @@ def test_log_lines_arrive_once_from_before_and_after_a_rotation(deployed: Manage
     deployed.host.sql("select pg_rotate_logfile()")
     deployed.host.sql("do $$ begin raise warning 'after the move'; end $$")
     until(lambda: said("after the move") != [], "the line after the move does not arrive")
-    assert [len(said(f"{when}")) for when in ("before the rotation", "after the rotation", "after the move")] == [1, 1, 1]
+    assert [len(said(f"{when}")) for when in ("before the rotation", "after the rotation", "after the move")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_a_server_is_read_on_after_it_was_upgraded(deployed: Managed, central: Central) -> None:
