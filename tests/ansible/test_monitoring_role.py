@@ -50,15 +50,16 @@ class Cluster:
     def hba(self) -> Path:
         return self.server.data / "pg_hba.conf"
 
-    def play(self, *arguments: str, tasks_from: str = "main", **options: object) -> subprocess.CompletedProcess[str]:
-        """Run the role; options are its own without their prefix."""
-        given = {
+    def play(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run the role; options are its own without their prefix, `tasks_from` is another entry point."""
+        given: dict[str, object] = {
             "clusters": [{"dsn": f"host={self.server.directory} port={self.server.port} user=postgres"}],
             "account": ACCOUNT if os.geteuid() == 0 else "",
             "psql": str(self.server.directory / "psql"),
             "user": ACCOUNT,
             **options,
         }
+        tasks_from = given.pop("tasks_from", "main")
         written, playbook = self.folder / "given.json", self.folder / "playbook.yml"
         written.write_text(json.dumps({f"pganalytics_monitoring_role_{name}": value for name, value in given.items()}))
         task = {"ansible.builtin.include_role": {"name": str(ROLE), "tasks_from": tasks_from}}
@@ -67,9 +68,9 @@ class Cluster:
         home = self.folder / "home"
         return ansible("ansible-playbook", playbook, "--extra-vars", f"@{written}", *arguments, home=home)
 
-    def changed(self, *arguments: str, tasks_from: str = "main", **options: object) -> int:
+    def changed(self, *arguments: str, **options: object) -> int:
         """How many changes the role made, or would make; it goes well."""
-        done = self.play(*arguments, tasks_from=tasks_from, **options)
+        done = self.play(*arguments, **options)
         assert done.returncode == 0, done.stdout + done.stderr
         found = re.search(r"changed=(\d+)", done.stdout)
         assert found is not None
