@@ -44,7 +44,10 @@ class Prepared:
         playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         done = ansible(
             "ansible-playbook",
-            *("--inventory", inventory, playbook, *arguments),
+            "--inventory",
+            inventory,
+            playbook,
+            *arguments,
             home=self.folder / "home",
             inside=self.host.network.inside,
         )
