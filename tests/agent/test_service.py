@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.agent.polling import until
-from tests.agent.program import ROOT, Agent
+from tests.agent.program import Agent
+from tests.nursery import ROOT
 
 pytestmark = pytest.mark.processes
 
