@@ -122,7 +122,7 @@ class Host:
         """Every connection of the host to this port is refused, as if nobody served there."""
         inside = ("ip", "netns", "exec", self.namespace, "nft")
         rule = f"type filter hook output priority 0; tcp dport {port} reject with tcp reset;"
-        run(*inside, f"table ip refused {{ chain out {{ {rule} }} }}")
+        run(*inside, f"table ip refused {{ chain out {{ {rule} }}; }}")
         try:
             yield
         finally:

@@ -41,10 +41,10 @@ def loaded(central: Central, managed: Managed) -> set[int]:
     """The same of those that are in the store, of the stream that is sent now."""
     found = central.asked(
         b"""
-        select seq from store.ledger where agent_id = %(agent)s and stream_id = (
-            select stream_id from store.ledger where agent_id = %(agent)s order by sent_at desc limit 1)
+        select seq from store.ledger where (agent_id, stream_id) = (
+            select agent_id, stream_id from store.ledger where agent_id = %s order by sent_at desc limit 1)
         """,
-        {"agent": managed.host.name},
+        managed.host.name,
     )
     return {seq for (seq,) in found if isinstance(seq, int)}
 
@@ -65,6 +65,16 @@ def _is_read(central: Central, managed: Managed, collector: str = "archiver", se
     until(lambda: "ok" in statuses(central, managed, collector, since), "PostgreSQL is not read", seconds)
 
 
+def _arrives_whole(central: Central, managed: Managed) -> None:
+    """No place in the stream stays empty; batches are loaded in any order."""
+
+    def whole() -> bool:
+        arrived = loaded(central, managed)
+        return arrived == set(range(max(arrived) + 1))
+
+    until(whole, "batches are missing")
+
+
 def test_what_was_read_while_the_wire_was_cut_arrives_afterwards_and_nothing_is_lost(
     deployed: Managed, central: Central
 ) -> None:
@@ -73,11 +83,9 @@ def test_what_was_read_while_the_wire_was_cut_arrives_afterwards_and_nothing_is_
     with deployed.host.cut():
         until(lambda: len(waiting(deployed)) >= 30, "nothing is spooled", _PATIENCE)
         held = waiting(deployed)
-        assert not held & loaded(central, deployed)
     until(lambda: held <= loaded(central, deployed), "what was spooled does not arrive", _PATIENCE)
     until(lambda: len(waiting(deployed)) < 3, "the spool is not drained", _PATIENCE)
-    arrived = loaded(central, deployed)
-    assert arrived == set(range(max(arrived) + 1))
+    _arrives_whole(central, deployed)
     assert central.asked(b"select reason, detail from store.gaps where agent_id = %s", "db-1") == []
     assert deployed.main_pid() == process
 
@@ -91,8 +99,7 @@ def test_a_reboot_keeps_the_agent_and_what_it_had_spooled(deployed: Managed, cen
         until(lambda: deployed.main_pid() not in {process, 0}, "the agent does not come up")
         until(lambda: waiting(deployed) > held, "it does not go on where it stopped")
     until(lambda: held <= loaded(central, deployed), "what was spooled does not arrive", _PATIENCE)
-    arrived = loaded(central, deployed)
-    assert arrived == set(range(max(arrived) + 1))
+    _arrives_whole(central, deployed)
     _is_read(central, deployed)
 
 
@@ -123,18 +130,7 @@ def test_log_lines_arrive_once_from_before_and_after_a_rotation(deployed: Manage
     assert deployed.host.run("ls -i /var/log/postgresql") != files
     deployed.host.sql("do $$ begin raise warning 'after the rotation'; end $$")
     until(lambda: said("after the rotation") != [], "the line after does not arrive")
-    # And one that moves the file away, after which the server is told to open another.
-    deployed.host.run(
-        "cd /var/log/postgresql && for file in *.log; do mv $file $file.2; done && systemctl reload postgresql.service"
-    )
-    deployed.host.sql("select pg_rotate_logfile()")
-    deployed.host.sql("do $$ begin raise warning 'after the move'; end $$")
-    until(lambda: said("after the move") != [], "the line after the move does not arrive")
-    assert [len(said(f"{when}")) for when in ("before the rotation", "after the rotation", "after the move")] == [
-        1,
-        1,
-        1,
-    ]
+    assert [len(said("before the rotation")), len(said("after the rotation"))] == [1, 1]
 
 
 def test_a_server_is_read_on_after_it_was_upgraded(deployed: Managed, central: Central) -> None:
@@ -151,9 +147,10 @@ def test_a_server_is_read_on_after_it_was_upgraded(deployed: Managed, central: C
     # What only the newer one has.
     _is_read(central, deployed, "checkpointer")
     assert deployed.main_pid() == process
-    assert central.asked(
-        b"select 1 from metric.cluster c join store.target t using (target_id)"
-        b" where t.agent_id = %s and c.server_version_num / 10000 = %s",
-        "db-1",
-        _NEWER,
-    )
+    until(lambda: central.asked(_OF_MAJOR, "db-1", _NEWER) != [], "the new version is not told", _PATIENCE)
+
+
+_OF_MAJOR = b"""
+select 1 from metric.cluster c join store.target t using (target_id)
+where t.agent_id = %s and t.name = 'main' and c.server_version_num / 10000 = %s
+"""
