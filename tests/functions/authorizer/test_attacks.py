@@ -179,7 +179,7 @@ TOKENS: dict[str, Make] = {
     "typ of another kind": _heads(typ="at+jwt"),
     "expired": _says(exp=NOW - 1, nbf=NOW - 900, iat=NOW - 900),
     "expired this second": _says(exp=NOW, nbf=NOW - 900, iat=NOW - 900),
-    "not yet valid": _says(nbf=NOW + 300, exp=NOW + 900),
+    "not yet valid": lambda keys: _says(nbf=int(time.time()) + 300, exp=int(time.time()) + 900)(keys),
     "exp before nbf": _says(nbf=NOW, exp=NOW - 1),
     "exp missing": _says(exp=None),
     "nbf missing": _says(nbf=None),
