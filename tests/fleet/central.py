@@ -21,8 +21,8 @@ from tests.fleet.hosts import CONTROL_ADDRESS, SECONDS, Network, run
 
 ROOT = Path(__file__).parents[2]
 
-#: One metric of the host, one of PostgreSQL, and its log.
-_OFTEN = ("host_load", "archiver", "log_event")
+#: One metric of the host, one of PostgreSQL, who that is, and its log.
+_OFTEN = ("host_load", "archiver", "cluster", "log_event")
 
 _DOCUMENT = {
     "upload_every_seconds": 1,

@@ -59,10 +59,10 @@ def statuses(central: Central, managed: Managed, collector: str, since: datetime
     return [status for status, _ in central.asked(_RUNS, managed.host.name, "main", collector, since)]
 
 
-def _is_read(central: Central, managed: Managed, collector: str = "archiver", seconds: float = _PATIENCE) -> None:
+def _is_read(central: Central, managed: Managed) -> None:
     """PostgreSQL is read from now on."""
     since = now(central)
-    until(lambda: "ok" in statuses(central, managed, collector, since), "PostgreSQL is not read", seconds)
+    until(lambda: "ok" in statuses(central, managed, "archiver", since), "PostgreSQL is not read", _PATIENCE)
 
 
 def _arrives_whole(central: Central, managed: Managed) -> None:
@@ -148,10 +148,9 @@ def test_a_server_is_read_on_after_it_was_upgraded(deployed: Managed, central: C
     before = host.sql("show server_version_num")
     host.run(f"pg_upgradecluster --method=upgrade -v {_NEWER} {before[:2]} main")
     assert host.sql("show server_version_num").startswith(str(_NEWER))
-    # What only the newer one has.
-    _is_read(central, deployed, "checkpointer")
-    assert deployed.main_pid() == process
+    _is_read(central, deployed)
     until(lambda: central.asked(_OF_MAJOR, "db-1", _NEWER) != [], "the new version is not told", _PATIENCE)
+    assert deployed.main_pid() == process
 
 
 _OF_MAJOR = b"""
