@@ -54,7 +54,7 @@ def test_a_batch_whose_answer_is_lost_is_sent_again_and_loaded_once(
 ) -> None:
     (agent,) = story.add(1, network.url)
     network.become(Fault.ANSWER_LOST)
-    # A batch whose answer is lost is sent again for ever, and no other follows it: none more than before need be loaded.
+    # A batch whose answer is lost is sent again for ever, and no other follows it: no more need be loaded.
     until(lambda: network.met[Fault.ANSWER_LOST] >= 5 and story.loaded()[agent.name], PATIENCE_SECONDS)
     network.become(Fault.NONE)
     met = network.met[Fault.ANSWER_LOST]
