@@ -9,7 +9,6 @@ from cli.commands import Commands
 app = typer.Typer(
     cls=Commands,
     name="pganalytics",
-    help="Watch fleets of PostgreSQL servers: run the server, ask it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
