@@ -18,8 +18,7 @@ import psycopg
 from infra.standalone.embedded import THROWAWAY, embedded_postgres
 from tests.agent.authority import Authority
 from tests.fleet.hosts import CONTROL_ADDRESS, SECONDS, Network, run
-
-ROOT = Path(__file__).parents[2]
+from tests.nursery import ROOT
 
 #: One metric of the host, one of PostgreSQL, who that is, and its log.
 _OFTEN = ("host_load", "archiver", "cluster", "log_event")

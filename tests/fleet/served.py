@@ -22,8 +22,7 @@ from tests.ansible.controller import ansible
 from tests.fleet import hosts
 from tests.fleet.conftest import Played
 from tests.fleet.hosts import Host, Network
-
-ROOT = Path(__file__).parents[2]
+from tests.nursery import ROOT
 
 #: The first admin.
 ADMIN, PASSWORD = "ann", "a pass phrase's end"

@@ -9,8 +9,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from tests.fleet.hosts import run
-
-ROOT = Path(__file__).parents[2]
+from tests.nursery import ROOT
 
 
 def wheels(folder: Path, cache: Path, python: str, extra: str = "agent") -> Path:
