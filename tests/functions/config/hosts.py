@@ -1,13 +1,17 @@
 """A fleet of hosts that ask for their configuration and send batches, each when its document says, by a hurried clock.
 
-They ask the real function, and what they send goes through the real loader. The clock is an hour ahead of the store's:
-whatever the store dated by its own clock is known by that, and moved to the fleet's.
+Each that asks is a coroutine, and some are with the real function at the same time; what they send goes through the
+real loader. The clock is an hour ahead of the store's: whatever the store dated by its own clock is known by that, and
+moved to the fleet's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +24,7 @@ from contracts.batch import Batch, Clock, Config, ConfigState, Status
 from contracts.configuration import Release, ReleaseAsked
 from contracts.document import Document, VersionedDocument
 from contracts.objects import key_of
-from functions.config import releases, shown
+from functions.config import parts, releases, shown
 from functions.config.advance import Looked, advance
 from functions.config.effective import of_scope
 from functions.ingest.ledger import Arrival
@@ -31,6 +35,7 @@ from tests.functions.batches import frame, run
 from tests.functions.config.api import poll, save
 
 _AHEAD = timedelta(hours=1)
+_AT_ONCE = 4
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: What a bad document says, and no other.
@@ -118,6 +123,23 @@ class Fleet:
         self.hosts = {name: Host(name) for name in ids}
         self.now = datetime.now(UTC) + _AHEAD
         self.began_at = self.now
+        self._function = ThreadPoolExecutor(_AT_ONCE)
+
+    def disconnect(self) -> None:
+        """Close the connections to the store: the fleet's own, and those of the function's threads."""
+        together = threading.Barrier(_AT_ONCE)
+
+        def disconnect() -> None:
+            together.wait()
+            parts.store().close()
+
+        for each in [self._function.submit(disconnect) for _ in range(_AT_ONCE)]:
+            each.result()
+        self.store.close()
+
+    def close(self) -> None:
+        self.disconnect()
+        self._function.shutdown()
 
     def save(self, document: dict[str, Any], *, draft: bool = True, scope: str = "fleet") -> int:
         """Save a document, and answer its version."""
@@ -151,14 +173,20 @@ class Fleet:
         self.send(host for host in self.hosts.values() if host.up and host.sends_at <= self.now)
 
     def poll(self, hosts: Iterable[Host] | None = None) -> None:
-        for host in hosts or self.hosts.values():
-            answer = poll(host.id, host.config.etag)
-            assert answer["statusCode"] in {200, 304}, answer
-            if answer["statusCode"] == 200:
-                host.told(VersionedDocument.model_validate_json(answer["body"]), answer["headers"]["ETag"])
-                host.sends_at = self.now
-            host.polls_at = self.now + timedelta(seconds=host.obeys.pull_every_seconds)
+        asyncio.run(self._poll(tuple(hosts or self.hosts.values())))
         self._date()
+
+    async def _poll(self, hosts: Iterable[Host]) -> None:
+        await asyncio.gather(*map(self._ask, hosts))
+
+    async def _ask(self, host: Host) -> None:
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._function, poll, host.id, host.config.etag)
+        assert answer["statusCode"] in {200, 304}, answer
+        if answer["statusCode"] == 200:
+            host.told(VersionedDocument.model_validate_json(answer["body"]), answer["headers"]["ETag"])
+            host.sends_at = self.now
+        host.polls_at = self.now + timedelta(seconds=host.obeys.pull_every_seconds)
 
     def _date(self) -> None:
         with self.store.transaction() as connection:

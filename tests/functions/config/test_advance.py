@@ -13,7 +13,6 @@ from pydantic import SecretStr
 
 from contracts.batch import ConfigState, Status
 from contracts.configuration import Gates, Release, in_stage
-from functions.config import parts
 from functions.config.advance import Looked, advance
 from functions.config.advance_handler import handler
 from functions.config.gates import Figures
@@ -38,7 +37,7 @@ def fleet(store_dsn: str, deployed: None) -> Iterator[Fleet]:
     for _ in range(4):
         made.after(150)
     yield made
-    made.store.close()
+    made.close()
 
 
 def _events(release: Release) -> list[tuple[str, int]]:
@@ -163,9 +162,7 @@ def test_an_outage_changes_nothing(fleet: Fleet) -> None:
     fleet.after(60)
     fleet.look()
     before = fleet.release(number)
-    fleet.store.close()
-    parts.store().close()
-    parts.store.cache_clear()
+    fleet.disconnect()
     fleet.now += timedelta(minutes=30)
     assert fleet.look() == [Looked(number, "running", 0)]
     after = fleet.release(number)

@@ -32,7 +32,7 @@ def base(server: EmbeddedPostgres, store_template: str) -> Iterator[tuple[str, F
             fleet = Fleet(server.dsn(name), IDS)
             fleet.save(LIVE, draft=False)
             fleet.after(0)
-            fleet.store.close()
+            fleet.close()
             parts.store().close()
             parts.store.cache_clear()
         yield name, fleet
@@ -51,7 +51,7 @@ def fleet(base: tuple[str, Fleet], server: EmbeddedPostgres, monkeypatch: pytest
         copy.hosts = {host.id: replace(host) for host in made.hosts.values()}
         copy.now, copy.began_at = made.now, made.began_at
         yield copy
-        copy.store.close()
+        copy.close()
         parts.store().close()
         connection.execute(f"drop database {own} with (force)")
 
