@@ -15,7 +15,7 @@ from tests.agent.door import Answer, Asked, Door, configuration
 from tests.agent.polling import until
 from tests.agent.program import Agent, target
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.any_version]
 
 _DOCUMENT = {
     "upload_every_seconds": 1,

@@ -23,7 +23,7 @@ from tests.agent.program import Agent, target
 from tests.agent.targets.watching import databases
 from tests.nursery import ROOT
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.any_version]
 
 NO_HOST = "[host]\nenabled = false\n"
 

@@ -22,7 +22,7 @@ from tests.agent.program import target
 from tests.agent.targets.watching import databases
 from tests.servers import NewServer
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.any_version]
 
 #: Settings of a server with a log to follow.
 LOGGING = {

@@ -30,7 +30,7 @@ from tests.servers import NewServer
 
 ROLE = COLLECTION / "roles/monitoring_role"
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.any_version]
 
 #: Whoever runs the server, and so may be its administrator and edit its files.
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
