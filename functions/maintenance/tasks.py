@@ -52,8 +52,8 @@ def _rollup(store: Store, told: TaskEnvironment, now: datetime, seconds_left: Se
     return roll_up(store, now, told.retention, told.rollup_seconds, seconds_left)
 
 
-def _expire(store: Store, told: TaskEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
-    return expire(store, now, told.quarantine_keep_days)
+def _expire(store: Store, told: TaskEnvironment, now: datetime, seconds_left: SecondsLeft) -> object:
+    return expire(store, now, told.quarantine_keep_days, told.retention, seconds_left)
 
 
 def _configuration(store: Store, _told: TaskEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:

@@ -11,11 +11,15 @@ import pytest
 
 from contracts.metrics import METRICS
 from functions.environment import EnvironmentVariableError
+from functions.ingest.load import Loaded, load
 from functions.maintenance.alone import alone
+from functions.maintenance.expire import expire
 from functions.maintenance.handler import handler
 from functions.maintenance.tasks import TASKS, UnknownTaskError
+from functions.retention import Retention
 from functions.store import Connection, Store, StoreUnavailableError
 from infra.standalone.schedule import MaintenanceContext
+from tests.functions.batches import DAY_US, arrival, batch, now_us
 
 CONTEXT = MaintenanceContext()
 TABLES = len(METRICS) + 3  # runs, frames, gaps
@@ -134,12 +138,44 @@ def test_what_keeps_strangers_out_is_forgotten_when_nobody_asks_for_it_any_more(
         at = datetime.now(UTC) - timedelta(hours=hours)
         cursor.execute(_REMEMBERED, {"id": f"{hours} hours ago", "at": at})
     done = _do("expire")
-    assert done == {"task": "expire", "removed": 0, "left": 0, "assertions": 3, "failures": 3, "sessions": 1}
+    forgotten = {"assertions": 3, "failures": 3, "sessions": 1}
+    assert done == {"task": "expire", "removed": 0, "left": 0, "batches": 0, **forgotten}
     for table, left in (("assertion", 3), ("failure", 3), ("session", 5), ("refresh", 5)):
         counted = connection.execute(f"select count(*) from identity.{table}".encode()).fetchone()
         assert counted == (left,), table
     (line,) = caplog.records
     assert (line.getMessage(), line.__dict__["assertions"], line.__dict__["sessions"]) == ("expire", 3, 1)
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_ledger_forgets_batches_of_which_nothing_can_be_loaded_again(
+    monkeypatch: pytest.MonkeyPatch, store: Store, connection: Connection
+) -> None:
+    monkeypatch.setenv("PGANALYTICS_KEEP_DAYS_BY_METRIC", "host_cpu=40")
+    monkeypatch.setattr("functions.maintenance.expire._BATCHES_AT_ONCE", 2)
+    retention, ages = Retention(30, {"host_cpu": 40}), (0, 39, 41, 43, 44, 45)
+    arrivals = [arrival(batch(seq, sent_at=now_us() - days * DAY_US)) for seq, days in enumerate(ages)]
+    assert load(store, arrivals, retention) == [Loaded.NEW] * len(arrivals)
+    connection.execute("update store.ledger set loaded_at = sent_at")
+    stands = "select (select count(*) from metric.host_cpu), (select count(*) from store.runs)"
+    before = connection.execute(stands).fetchone()
+    assert _do("expire")["batches"] == 3
+
+    # Whoever loads all of them once more makes nothing stand twice.
+    assert load(store, arrivals, retention) == [Loaded.ALREADY] * 3 + [Loaded.NEW] * 3
+    assert connection.execute(stands).fetchone() == before == (2, 2)
+
+
+@pytest.mark.usefixtures("deployed")
+def test_a_ledger_that_is_too_long_for_the_time_is_forgotten_the_next_time(
+    store: Store, connection: Connection
+) -> None:
+    arrivals = [arrival(batch(seq, frames=(), sent_at=now_us() - 40 * DAY_US)) for seq in range(2)]
+    load(store, arrivals, Retention(30))
+    connection.execute("update store.ledger set loaded_at = sent_at")
+    now = datetime.now(UTC)
+    assert expire(store, now, 90, Retention(30), lambda: 0).batches == 0
+    assert expire(store, now, 90, Retention(30)).batches == 2
 
 
 @pytest.mark.usefixtures("deployed")
