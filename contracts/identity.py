@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+)
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from contracts.limits import BIGINT_MAX
 from contracts.names import AgentId
@@ -40,6 +50,20 @@ Labels = Annotated[dict[LabelName, LabelValue], Field(max_length=32, json_schema
 
 #: Long enough that guessing is hopeless; its upper end is where hashing would cost the server.
 MIN_PASSWORD, MAX_PASSWORD = 12, 256
+
+
+def _of_a_good_length(password: SecretStr) -> SecretStr:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        bounds = {"least": MIN_PASSWORD, "most": MAX_PASSWORD}
+        raise PydanticCustomError("password_length", "a password has {least} to {most} characters", bounds)
+    return password
+
+
+NewPassword = Annotated[
+    SecretStr,
+    AfterValidator(_of_a_good_length),
+    Field(json_schema_extra={"minLength": MIN_PASSWORD, "maxLength": MAX_PASSWORD}),
+]
 
 
 class _Asked(BaseModel):
@@ -150,7 +174,7 @@ class UserAsked(_Asked):
 
     name: UserName
     role: RoleName
-    password: Annotated[SecretStr, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
+    password: NewPassword
 
 
 class UserChanged(_Asked):
@@ -172,7 +196,7 @@ class UserChanged(_Asked):
 class PasswordAsked(_Asked):
     """A new password for an operator, by an admin; every session of theirs ends."""
 
-    password: Annotated[SecretStr, Field(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
+    password: NewPassword
 
 
 class OwnPasswordAsked(PasswordAsked):

@@ -285,7 +285,7 @@ def test_an_admin_beside_the_store_needs_the_store_and_another_name(desk: Desk) 
         assert names in refusal
     short = ("users", "create", "ann", "--admin", "--password-file", desk.password_file("the-secret"))
     refusal = desk.refused(*short, code=2, PGANALYTICS_STORE_DSN=desk.dsn)
-    assert "password: " in refusal
+    assert "password: a password has 12 to 256 characters" in refusal
     assert "the-secret" not in refusal
 
 
