@@ -32,7 +32,10 @@ from rich.console import Console
 
 ROOT = Path(__file__).parent.parent
 
-FUNCTIONS = ("authorizer", "config", "ingest", "maintenance", "query")
+FUNCTIONS = ("authorizer", "config", "ingest", "maintenance", "migrations", "query")
+
+# Where a function's own code stands, if not in `functions/`.
+_ELSEWHERE = {"migrations": "infra/database"}
 
 #: The services whose clients the functions make; a test compares this with the code.
 SERVICES = ("s3", "secretsmanager", "sqs")
@@ -179,8 +182,9 @@ def _kept(name: PurePosixPath) -> bool:
 
 def _own(function: str) -> dict[str, Path]:
     """The contracts, what all functions share, and the function itself; no other."""
+    own = _ELSEWHERE.get(function, f"functions/{function}")
     shared = [path for path in (ROOT / "functions").iterdir() if path.is_file()]
-    packages = [path for part in ("contracts", f"functions/{function}") for path in (ROOT / part).rglob("*")]
+    packages = [path for part in ("contracts", own) for path in (ROOT / part).rglob("*")]
     sources = [path for path in (*shared, *packages) if path.suffix in _OWN_SUFFIXES]
     return {path.relative_to(ROOT).as_posix(): path for path in sources}
 
