@@ -176,6 +176,9 @@ def _kept(name: PurePosixPath) -> bool:
         return False
     if parts[0].endswith(".dist-info") and len(parts) == 2 and parts[1] in _NOISE:
         return False
+    # Migrations are few statements: SQLAlchemy's compiled parts, which it does without, are a third of their artifact.
+    if parts[0] == "sqlalchemy" and name.suffix == ".so":
+        return False
     of_service = parts[:2] in {("botocore", "data"), ("boto3", "data")} and len(parts) > 3
     return not of_service or parts[2] in SERVICES
 
