@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.build import FUNCTIONS, ROOT
+from infra.build import ROOT
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 ARCH = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
@@ -30,7 +30,16 @@ ARCH = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="artifacts have Linux's wheels: they run on Linux")
 
 _CACHE = ROOT / ".cache" / "artifacts"
-_SOURCES = ("contracts", "functions", "infra/build.py", "infra/database", "pyproject.toml", "requirements.lock")
+_SOURCES = (
+    "contracts",
+    "functions",
+    "infra/build.py",
+    "infra/bytecode.py",
+    "infra/packages.py",
+    "infra/database",
+    "pyproject.toml",
+    "requirements.lock",
+)
 _SUFFIXES = {".py", ".json", ".sql", ".toml", ".lock"}
 
 
@@ -53,7 +62,7 @@ def run_build(*arguments: str | Path, **environment: str) -> subprocess.Complete
 
 
 def built(out: Path, *arguments: str, **environment: str) -> dict[str, Built]:
-    """Build all artifacts into a folder, and unzip each."""
+    """Build these functions' artifacts into a folder, or all of them, and unzip each."""
     told = ("--arch", ARCH, "--python", PYTHON, "--out", out, "--json", *arguments)
     done = run_build(*told, **environment)
     assert done.returncode == 0, done.stderr
@@ -91,7 +100,6 @@ def _read(folder: Path) -> dict[str, Built]:
         )
         for each in told
     ]
-    assert [each.function for each in found] == list(FUNCTIONS)
     return {each.function: each for each in found}
 
 
