@@ -14,6 +14,7 @@ import urllib3
 
 from functions.authorizer.authority import create
 from functions.authorizer.keys import Keys, dump, generate
+from functions.environment import SECRET, variable
 from tests.infra.aws import module
 from tests.lambdas.artifacts import artifacts
 from tests.lambdas.runtime import REGION, Deployed, Running, running
@@ -92,20 +93,26 @@ class Deployment:
             "PGANALYTICS_ROLLUP_KEEP_DAYS": "400",
             "PGANALYTICS_ROLLUP_SECONDS": "60",
             "PGANALYTICS_QUARANTINE_KEEP_DAYS": "90",
+            "PGANALYTICS_DEPLOYMENT": self.name,
         }
 
     def functions(self) -> dict[str, Deployed]:
-        """Every function of `infra/aws/functions.tf`, told what that file tells it."""
+        """Every function of `infra/aws/functions.tf`, told what that file tells it, and where its store is."""
         values = self.variables
         return {
             function.name: Deployed(
                 task=artifacts()[function.artifact].task,
                 handler=function.handler,
-                environment={**self.aws.environment, **{name: values[name] for name in function.environment}},
+                environment={**self.aws.environment, **{name: values[name] for name in _told(function)}},
                 name=f"{self.name}-{function.name}",
             )
             for function in module.functions()
         }
+
+
+def _told(function: module.Function) -> frozenset[str]:
+    store = {variable("store_dsn") + SECRET} if "store_dsn" in function.settings.model_fields else set()
+    return function.environment | store
 
 
 class Functions:

@@ -75,7 +75,8 @@ class Gateway:
                 answer = self._invoke(behind.authorizer, _of_authorizer(event, token))
                 if answer["isAuthorized"] is not True:
                     return _own(403, "Forbidden")
-                event["requestContext"]["authorizer"] = {"lambda": answer.get("context") or None}
+                context = {**event["requestContext"], "authorizer": {"lambda": answer.get("context") or None}}
+                event = {**event, "requestContext": context}
             return _http(self._invoke(behind.function, _with_body(event, body)))
         except (FunctionError, KeyError):
             return _own(500, "Internal Server Error")
