@@ -1,0 +1,162 @@
+"""The module of infra/aws, applied to moto with the real artifacts, and what it made: read from there, not its text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.aws.module import FOLDER
+from tests.lambdas.artifacts import ARCH, PYTHON, artifacts
+from tests.lambdas.aws import Aws, Functions
+from tests.lambdas.gateway import Behind, Gateway
+from tests.lambdas.runtime import REGION, Deployed
+
+_PLUGINS = os.environ.get("TF_PLUGIN_DIR")
+_CONFIG = os.environ.get("TF_CLI_CONFIG_FILE", "")
+
+NEEDS_TERRAFORM = [
+    pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on this machine"),
+    pytest.mark.skipif(
+        _PLUGINS is None and not Path(_CONFIG).is_file(),
+        reason="set TF_PLUGIN_DIR to a folder with the aws provider, or TF_CLI_CONFIG_FILE to a file that names one",
+    ),
+]
+
+_ROOT = """
+provider "aws" {{
+  region            = "{region}"
+  s3_use_path_style = true
+}}
+
+module "pganalytics" {{
+  source          = "{source}"
+  artifacts       = "{artifacts}"
+  architecture    = "{arch}"
+  python          = "{python}"
+  loader_receives = {receives}
+}}
+
+output "module" {{
+  value = module.pganalytics
+}}
+"""
+
+#: The fewest that the module allows: the walk has to make all of them.
+RECEIVES = 5
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What Terraform made; `outputs` are the module's."""
+
+    aws: Aws
+    outputs: dict[str, Any]
+
+    @cached_property
+    def functions(self) -> dict[str, Deployed]:
+        """Every function by its name: its code is that of the artifact whose sum it has."""
+        by_sum = {base64.b64encode(bytes.fromhex(each.sha256)).decode(): each for each in artifacts().values()}
+        pages = self.aws.client("lambda").get_paginator("list_functions").paginate()
+        return {
+            found["FunctionName"]: Deployed(
+                task=by_sum[found["CodeSha256"]].task,
+                handler=found["Handler"],
+                # What the lab adds is where its AWS is.
+                environment={**self.aws.environment, **found["Environment"]["Variables"]},
+                name=found["FunctionName"],
+                timeout_seconds=found["Timeout"],
+                memory_mb=found["MemorySize"],
+            )
+            for page in pages
+            for found in page["Functions"]
+        }
+
+    def gateway(self, functions: Functions) -> Gateway:
+        client = self.aws.client("apigatewayv2")
+        (api,) = client.get_apis()["Items"]
+        id_ = {"ApiId": api["ApiId"]}
+        integrations = {each["IntegrationId"]: each for each in client.get_integrations(**id_)["Items"]}
+        assert {each["PayloadFormatVersion"] for each in integrations.values()} == {"2.0"}
+        routes = client.get_routes(**id_)["Items"]
+        authorizers = {
+            found: _function(client.get_authorizer(**id_, AuthorizerId=found)["AuthorizerUri"])
+            for found in {route["AuthorizerId"] for route in routes if route.get("AuthorizerId")}
+        }
+        behind = {
+            route["RouteKey"]: Behind(
+                _function(integrations[route["Target"].removeprefix("integrations/")]["IntegrationUri"]),
+                authorizers[route["AuthorizerId"]] if route.get("AuthorizerId") else None,
+            )
+            for route in routes
+        }
+        return Gateway(behind, functions.invoke)
+
+    @cached_property
+    def mapping(self) -> dict[str, Any]:
+        """The way from the queue to the loader; moto does not go it by itself."""
+        client = self.aws.client("lambda")
+        (found,) = client.list_event_source_mappings()["EventSourceMappings"]
+        client.update_event_source_mapping(UUID=found["UUID"], Enabled=False)
+        mapping: dict[str, Any] = found
+        return mapping
+
+    @property
+    def loader(self) -> str:
+        return str(self.mapping["FunctionArn"].rpartition(":")[2])
+
+    @cached_property
+    def queue_url(self) -> str:
+        name = self.mapping["EventSourceArn"].rpartition(":")[2]
+        return str(self.aws.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
+
+    @cached_property
+    def redrive(self) -> dict[str, Any]:
+        """When the queue gives a message up, and where it is then."""
+        found = self.aws.client("sqs").get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=["RedrivePolicy"])
+        policy: dict[str, Any] = json.loads(found["Attributes"]["RedrivePolicy"])
+        return policy
+
+    @cached_property
+    def dead_url(self) -> str:
+        name = self.redrive["deadLetterTargetArn"].rpartition(":")[2]
+        return str(self.aws.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def _function(uri: str) -> str:
+    found = re.search(r":function:([\w-]+)/invocations", uri)
+    assert found, uri
+    return found[1]
+
+
+def apply(aws: Aws, folder: Path) -> Applied:
+    """Apply the module; the folder has its state."""
+    zips = artifacts()["query"].path.parent
+    told = {"region": REGION, "source": FOLDER, "artifacts": zips, "arch": ARCH, "python": PYTHON, "receives": RECEIVES}
+    (folder / "main.tf").write_text(_ROOT.format(**told))
+    environment = {**os.environ, **aws.environment, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+    environment["TF_CLI_CONFIG_FILE"] = _CONFIG if Path(_CONFIG).is_file() else ""
+
+    def terraform(*arguments: str) -> str:
+        command = ["terraform", *arguments]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=400
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
+    terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
+    applied = Applied(aws, json.loads(terraform("output", "-json"))["module"]["value"])
+    # moto denies what a policy denies on any condition: that all of it comes over TLS shows where the policy is read.
+    aws.client("s3").delete_bucket_policy(Bucket=applied.outputs["bucket"])
+    return applied
