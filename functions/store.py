@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from pydantic import SecretStr
 
 from functions.environment import Environment, EnvironmentVariableError, read, variable
+from functions.outages import StoreUnavailableError as StoreUnavailableError
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -24,10 +25,6 @@ _SETTINGS: LiteralString = (
     "set timezone = 'UTC'; set statement_timeout = '60s'; set lock_timeout = '10s';"
     "set idle_in_transaction_session_timeout = '60s'"
 )
-
-
-class StoreUnavailableError(Exception):
-    """The store cannot be reached or refused the work for a reason of its own: try again later."""
 
 
 class StoreEnvironment(Environment):

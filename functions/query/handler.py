@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib.resources import files
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response, content_types
@@ -167,7 +167,7 @@ def get_openapi() -> Response[Any]:
 @functools.cache
 def _openapi() -> str:
     # Written by infra/openapi.py, which knows the routes of all functions; a test compares the two.
-    return files(__package__ or "").joinpath("openapi.json").read_text()
+    return FilePath(__file__).with_name("openapi.json").read_text()
 
 
 def _number(id: str) -> int:

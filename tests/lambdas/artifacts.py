@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ ARCH = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="artifacts have Linux's wheels: they run on Linux")
 
 _CACHE = ROOT / ".cache" / "artifacts"
+_KEPT_SECONDS = 3600
 _SOURCES = (
     "contracts",
     "functions",
@@ -80,7 +82,9 @@ def artifacts() -> Mapping[str, Built]:
     folder = _CACHE / _key()
     with _alone():
         if not (folder / "whole").exists():
-            shutil.rmtree(_CACHE, ignore_errors=True)  # what was built of other sources, or in part
+            for other in _CACHE.glob("*"):
+                if other == folder or other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                    shutil.rmtree(other, ignore_errors=True)  # built in part, or of sources of long ago
             folder.mkdir(parents=True)
             built(folder)
             (folder / "whole").touch()

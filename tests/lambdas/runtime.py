@@ -78,6 +78,7 @@ class _RuntimeApi(ThreadingHTTPServer):
 
 class _Door(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body would wait 40 ms for the head's acknowledgement
     server: _RuntimeApi
 
     def do_GET(self) -> None:
@@ -153,6 +154,10 @@ class Running:
         if told.what == "end":
             raise FunctionError("Runtime.ExitError", f"exited with {told.said}: {self.log[-2000:]}")
         raise FunctionError(told.said["errorType"], told.said["errorMessage"])
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def log(self) -> str:

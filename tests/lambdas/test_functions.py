@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from moto.s3 import s3_backends
@@ -14,83 +10,17 @@ from moto.s3 import s3_backends
 from contracts.codec import decode, sha256
 from contracts.objects import key_of
 from contracts.version import __version__
-from functions.authorizer.tokens import issue
 from functions.ingest.loader import object_keys
-from tests.functions.events import agent_claims, messages, notification, operator_claims, request, upload
+from tests.functions.events import messages, notification, request, upload
 from tests.infra.aws import module
 from tests.infra.standalone.serving import batch, loaded
 from tests.lambdas.artifacts import ONLY_LINUX
 from tests.lambdas.aws import Aws, Deployment, Functions
+from tests.lambdas.canned import BATCH, CANNED, KEY, body_of
 from tests.lambdas.runtime import FunctionError
 
 pytestmark = [pytest.mark.processes, ONLY_LINUX]
 
-_JSON = {"content-type": "application/json"}
-_BATCH = batch(agent_id="db-1")
-_KEY = str(key_of(decode(_BATCH), sha256(_BATCH)))
-
-
-@dataclass(frozen=True)
-class Canned:
-    """An event that a function answers, what its answer is to be, and an event that it cannot make sense of."""
-
-    event: Callable[[Deployment], dict[str, Any]]
-    right: Callable[[Any], bool]
-    senseless: Any
-    kind: str
-
-
-def _body(answer: Any) -> Any:
-    return json.loads(answer["body"])
-
-
-def _asks(claims: Any, *what: str) -> Callable[[Deployment], dict[str, Any]]:
-    return lambda _: request(*what, claims=claims)
-
-
-def _shows_token(deployment: Deployment) -> dict[str, Any]:
-    token = issue(agent_claims("db-1"), deployment.keys)
-    return request("GET", "/v1/config", headers={"authorization": f"Bearer {token}"})
-
-
-def _logs_in(_: Deployment) -> dict[str, Any]:
-    body = json.dumps({"name": "nobody", "password": "wrong"}).encode()
-    return request("POST", "/v1/auth/login", headers=_JSON, body=body)
-
-
-CANNED = {
-    "authorizer": Canned(
-        _shows_token, lambda told: told["isAuthorized"] is True and told["context"]["sub"] == "db-1", None, ""
-    ),
-    "identity": Canned(_logs_in, lambda told: told["statusCode"] == 401, {}, "KeyError"),
-    "ingest": Canned(
-        lambda _: upload(_BATCH, agent="db-1"),
-        lambda told: (told["statusCode"], _body(told)["key"]) == (202, _KEY),
-        {},
-        "KeyError",
-    ),
-    "loader": Canned(
-        lambda _: messages(notification(_KEY)), lambda told: told == {"batchItemFailures": []}, {}, "KeyError"
-    ),
-    "reconcile": Canned(lambda _: {}, lambda told: told["complete"] is True, {"days": 0}, "ValidationError"),
-    "config": Canned(
-        _asks(agent_claims("db-1"), "GET", "/v1/config"), lambda told: "ETag" in told["headers"], {}, "KeyError"
-    ),
-    "release": Canned(lambda _: {}, lambda told: told == {"releases": []}, None, ""),
-    "query": Canned(
-        _asks(operator_claims(), "GET", "/v1/targets"), lambda told: _body(told)["next"] is None, {}, "KeyError"
-    ),
-    "maintenance": Canned(
-        lambda _: {"task": "partitions"}, lambda told: told["task"] == "partitions", {"task": "x"}, "UnknownTaskError"
-    ),
-    "migrations": Canned(lambda _: {}, lambda told: told["ran"] == [], None, ""),
-    "rotation": Canned(
-        lambda _: {"begin": True},
-        lambda told: told == {"keys": "stands", "authority": "stands"},
-        {"Step": "setSecret", "SecretId": "another", "ClientRequestToken": "x" * 32},
-        "RotationError",
-    ),
-}
 _DEPLOYED = {function.name for function in module.functions()}
 
 
@@ -122,7 +52,7 @@ def test_the_authorizer_denies_whatever_it_is_asked(functions: Functions) -> Non
 def test_what_the_door_accepts_the_loader_loads_once(functions: Functions, deployment: Deployment) -> None:
     data = batch(7, agent_id="db-7")
     answer = functions.invoke("ingest", upload(data, agent="db-7"))
-    event = messages(*[notification(_body(answer)["key"])] * 2)
+    event = messages(*[notification(body_of(answer)["key"])] * 2)
     before = loaded(deployment.dsn)
     for _ in range(2):
         assert functions.invoke("loader", event) == {"batchItemFailures": []}
@@ -146,8 +76,8 @@ def test_the_reconciler_queues_what_the_loader_never_heard_of(functions: Functio
 
 
 def test_the_functions_know_their_version(functions: Functions) -> None:
-    assert _body(functions.invoke("query", request("GET", "/v1/version"))) == {"version": __version__}
-    assert _body(functions.invoke("query", request("GET", "/v1/openapi.json")))["info"]["version"] == __version__
+    assert body_of(functions.invoke("query", request("GET", "/v1/version"))) == {"version": __version__}
+    assert body_of(functions.invoke("query", request("GET", "/v1/openapi.json")))["info"]["version"] == __version__
 
 
 def test_a_function_whose_store_is_away_tells_so(aws: Aws) -> None:
@@ -158,8 +88,8 @@ def test_a_function_whose_store_is_away_tells_so(aws: Aws) -> None:
         assert functions.invoke("query", request("GET", "/v1/health"))["statusCode"] == 503
         with pytest.raises(FunctionError, match="StoreUnavailableError: the store is not available"):
             functions.invoke("release", {})
-        functions.invoke("ingest", upload(_BATCH, agent="db-1"))
-        failed = functions.invoke("loader", messages(notification(_KEY)))
+        functions.invoke("ingest", upload(BATCH, agent="db-1"))
+        failed = functions.invoke("loader", messages(notification(KEY)))
         assert failed == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
         logs = functions.logs()
     assert "not loaded, will be tried again" in logs

@@ -1,4 +1,4 @@
-"""A batch on its way through what Terraform made: from a host that enrols to rows; and a dead letter, and its return."""
+"""A batch on its way through what Terraform made: from a host that enrols to rows; a dead letter, and its return."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ class Walk:
         """What Lambda does with the queue, once: objects that were told of and taken, and those that come again."""
         sqs, queue = self.applied.aws.client("sqs"), {"QueueUrl": self.applied.queue_url}
         size = self.applied.mapping["BatchSize"]
-        told = sqs.receive_message(**queue, MaxNumberOfMessages=size, AttributeNames=["All"]).get("Messages", [])
+        asked = {**queue, "MaxNumberOfMessages": size, "AttributeNames": ["All"], "WaitTimeSeconds": 1}
+        told = sqs.receive_message(**asked).get("Messages", [])
         if not told:
             return [], []
         arn, region = self.applied.mapping["EventSourceArn"], self.applied.mapping["EventSourceArn"].split(":")[3]
