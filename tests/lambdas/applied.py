@@ -103,12 +103,10 @@ class Applied:
 
     @cached_property
     def mapping(self) -> dict[str, Any]:
-        """The way from the queue to the loader; moto does not go it by itself."""
-        client = self.aws.client("lambda")
-        (found,) = client.list_event_source_mappings()["EventSourceMappings"]
-        client.update_event_source_mapping(UUID=found["UUID"], Enabled=False)
-        mapping: dict[str, Any] = found
-        return mapping
+        """The way from the queue to the loader."""
+        found: dict[str, Any]
+        (found,) = self.aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        return found
 
     @property
     def loader(self) -> str:
@@ -157,6 +155,7 @@ def apply(aws: Aws, folder: Path) -> Applied:
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
     terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
     applied = Applied(aws, json.loads(terraform("output", "-json"))["module"]["value"])
-    # moto denies what a policy denies on any condition: that all of it comes over TLS shows where the policy is read.
+    # moto would take messages itself, and denies what a policy denies on any condition.
+    aws.client("lambda").update_event_source_mapping(UUID=applied.mapping["UUID"], Enabled=False)
     aws.client("s3").delete_bucket_policy(Bucket=applied.outputs["bucket"])
     return applied

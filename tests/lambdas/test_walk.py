@@ -120,7 +120,7 @@ def walk(aws: Aws, server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
     values = {"store_secret": dsn, "keys_secret": dump([generate()])}
     values["authority_secret"] = create("fleet", 30, datetime.now(UTC))
     for output, value in values.items():
-        aws.client("secretsmanager").put_secret_value(SecretId=applied.outputs[output], SecretString=value)
+        applied.aws.client("secretsmanager").put_secret_value(SecretId=applied.outputs[output], SecretString=value)
     make_admin(dsn, folder)
     with Functions(applied.functions) as functions:
         yield Walk(applied, functions, applied.gateway(functions), dsn)
@@ -203,5 +203,7 @@ def _no_store(walk: Walk) -> Iterator[None]:
     with connected(other) as connection:
         connection.execute("update pg_database set datallowconn = false where datname = %s", (name,))
         connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
-        yield
-        connection.execute("update pg_database set datallowconn = true where datname = %s", (name,))
+        try:
+            yield
+        finally:
+            connection.execute("update pg_database set datallowconn = true where datname = %s", (name,))
