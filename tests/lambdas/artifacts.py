@@ -65,8 +65,7 @@ def run_build(*arguments: str | Path, **environment: str) -> subprocess.Complete
 
 def built(out: Path, *arguments: str, **environment: str) -> dict[str, Built]:
     """Build these functions' artifacts into a folder, or all of them, and unzip each."""
-    told = ("--arch", ARCH, "--python", PYTHON, "--out", out, "--json", *arguments)
-    done = run_build(*told, **environment)
+    done = run_build(*arguments, "--arch", ARCH, "--python", PYTHON, "--out", out, "--json", **environment)
     assert done.returncode == 0, done.stderr
     (out / "built.json").write_text(done.stdout)
     found = _read(out)

@@ -33,8 +33,8 @@ def body_of(answer: Any) -> Any:
     return json.loads(answer["body"])
 
 
-def _asks(claims: Any, *what: str) -> Callable[[Deployment], dict[str, Any]]:
-    return lambda _: request(*what, claims=claims)
+def _asks(claims: Any, method: str, path: str) -> Callable[[Deployment], dict[str, Any]]:
+    return lambda _: request(method, path, claims=claims)
 
 
 def _shows_token(deployment: Deployment) -> dict[str, Any]:

@@ -126,8 +126,8 @@ class Standalone(Place):
         options: list[str | Path] = ["--tls-cert", self.tls.server_chain, "--tls-key", self.tls.server_chain]
         options += ["--authority-file", self.folder / "authority.pem", "--bucket-url", f"s3://{self.deployment.name}"]
         options += ["--agent-rate", "0", "--address-rate", "0"]
-        told = self.deployment.aws.environment
-        self._server = self._stack.enter_context(serving(self.folder, self.deployment.dsn, *options, **told))
+        server = serving(self.folder, self.deployment.dsn, *options, fresh=False, **self.deployment.aws.environment)
+        self._server = self._stack.enter_context(server)
         self._server.log("listening")
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from moto.s3 import s3_backends
+from moto.s3.models import s3_backends
 
 from contracts.codec import decode, sha256
 from contracts.objects import key_of
@@ -45,7 +45,8 @@ def test_what_a_function_cannot_do_is_told_and_it_goes_on(
 
 
 def test_the_authorizer_denies_whatever_it_is_asked(functions: Functions) -> None:
-    for senseless in ({}, [], None, "x", request("GET", "/v1/config", headers={"authorization": "Bearer x"})):
+    events: tuple[object, ...] = ({}, [], None, "x")
+    for senseless in (*events, request("GET", "/v1/config", headers={"authorization": "Bearer x"})):
         assert functions.invoke("authorizer", senseless) == {"isAuthorized": False, "context": {}}
 
 
