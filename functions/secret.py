@@ -94,14 +94,15 @@ def _by_itself(name: str) -> dict[str, Any]:
 
 def _by_sdk(name: str) -> dict[str, Any]:
     # Only here: where the environment has the values themselves, nobody waits for the SDK to be imported.
-    import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+
+    from functions import sdk
 
     # API Gateway waits 10 seconds for the authorizer.
     patience = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
     try:
-        client = boto3.client("secretsmanager", config=patience)
+        client = sdk.client("secretsmanager", patience)
         return dict(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT"))
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]

@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import boto3
 from botocore.config import Config
 from pydantic import Field, TypeAdapter
 
+from functions import sdk
 from functions.environment import read
 from functions.http import logger
 from functions.ingest import listing
@@ -158,7 +158,7 @@ def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
         event.get("days", environment.reconcile_days)
     )
     patience = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-    queue = _Notifications(boto3.client("sqs", config=patience), environment.queue_url)
+    queue = _Notifications(sdk.client("sqs", patience), environment.queue_url)
     waiting = queue.waiting()
     if waiting >= _BEHIND:
         logger.info("not reconciled: the loader is behind", extra={"waiting": waiting})

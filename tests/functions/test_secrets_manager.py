@@ -76,10 +76,10 @@ def _by_sdk(headers: dict[str, str], body: bytes) -> str:
         Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", token), SERVICE, "eu-central-1"
     )
     request.context["timestamp"] = at
-    signer._modify_request_before_signing(request)
+    signer._modify_request_before_signing(request)  # type: ignore[attr-defined]
     canonical = signer.canonical_request(request)
     signature = signer.signature(signer.string_to_sign(request, canonical), request)
-    signer._inject_signature_to_request(request, signature)
+    signer._inject_signature_to_request(request, signature)  # type: ignore[attr-defined]
     return str(request.headers["Authorization"])
 
 

@@ -140,7 +140,8 @@ def test_powertools_keeps_the_utilities_that_the_functions_use() -> None:
 
 
 def test_the_sdk_keeps_the_services_that_the_functions_call() -> None:
-    called = {name for path in _FUNCTIONS_CODE for name in re.findall(r'boto3\.client\(\s*"(\w+)"', path.read_text())}
+    client = re.compile(r'(?:boto3|sdk)\.client\(\s*"(\w+)"')
+    called = {name for path in _FUNCTIONS_CODE for name in client.findall(path.read_text())}
     assert called == set(SERVICES)
 
 
