@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+from aws_lambda_powertools import Logger
 from botocore.config import Config
 from pydantic import Field, TypeAdapter
 
 from functions import sdk
 from functions.environment import read
-from functions.http import logger
 from functions.ingest import listing
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import unknown
@@ -29,6 +29,8 @@ from functions.store import Store, StoreEnvironment
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+logger = Logger(service="pganalytics")
 
 #: An object younger than this is left to its own notification.
 SETTLED = timedelta(minutes=5)
