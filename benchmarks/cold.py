@@ -28,7 +28,7 @@ from tests.lambdas.runtime import Deployed, Running, running, runtime_client
 #: What each function is to keep to, on a quiet machine of two cores.
 AIM_MS = 400
 
-_STARTS = 3
+_STARTS = 7
 _EMPTY = "an empty handler"
 
 

@@ -1,7 +1,7 @@
 """One question to Secrets Manager without the SDK, which takes longer to load than all else of a cold start.
 
 For Lambda only, where credentials stand in the environment and are renewed with it. It is signed as *AWS Signature
-Version 4* says; a test holds the signature against the SDK's. docs/decisions/0008 has what it saves.
+Version 4* says; a test holds the signature against the SDK's. docs/decisions/0009 has what it saves.
 """
 
 from __future__ import annotations

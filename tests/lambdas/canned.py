@@ -11,6 +11,7 @@ from contracts.codec import decode, sha256
 from contracts.objects import key_of
 from functions.authorizer.tokens import issue
 from tests.functions.events import agent_claims, messages, notification, operator_claims, request, upload
+from tests.functions.identities import GRANT, Agent
 from tests.infra.standalone.serving import batch
 from tests.lambdas.aws import Deployment
 
@@ -42,16 +43,16 @@ def _shows_token(deployment: Deployment) -> dict[str, Any]:
     return request("GET", "/v1/config", headers={"authorization": f"Bearer {token}"})
 
 
-def _logs_in(_: Deployment) -> dict[str, Any]:
-    body = json.dumps({"name": "nobody", "password": "wrong"}).encode()
-    return request("POST", "/v1/auth/login", headers=_JSON, body=body)
+def _asserts(_: Deployment) -> dict[str, Any]:
+    body = json.dumps({"grant_type": GRANT, "assertion": Agent("db-1").assertion()}).encode()
+    return request("POST", "/v1/token", headers=_JSON, body=body)
 
 
 CANNED = {
     "authorizer": Canned(
         _shows_token, lambda told: told["isAuthorized"] is True and told["context"]["sub"] == "db-1", None, ""
     ),
-    "identity": Canned(_logs_in, lambda told: told["statusCode"] == 401, {}, "KeyError"),
+    "identity": Canned(_asserts, lambda told: told["statusCode"] == 401, {}, "KeyError"),
     "ingest": Canned(
         lambda _: upload(BATCH, agent="db-1"),
         lambda told: (told["statusCode"], body_of(told)["key"]) == (202, KEY),
