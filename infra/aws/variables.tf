@@ -233,7 +233,7 @@ variable "loader_concurrency" {
 }
 
 variable "concurrency" {
-  description = "Runs at the same time, at most, of the functions that answer requests from the store; each holds one connection (output store_connections), what comes beyond is answered 503. They take this out of the account's quota of Lambda, which has to leave 100 over: null bounds nothing, for accounts with less."
+  description = "Runs at the same time, at most, of the functions that answer requests from the store; each holds one connection (output store_connections). What comes beyond is answered with an error of API Gateway's, and agents come again. They take this out of the account's quota of Lambda, which has to leave 100 over: null bounds nothing, for accounts with less."
   type = object({
     identity = optional(number, 10)
     config   = optional(number, 20)
