@@ -119,12 +119,6 @@ data "aws_iam_policy_document" "rds" {
       type        = "Service"
       identifiers = ["rds.amazonaws.com"]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
   }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -55,13 +56,9 @@ provider "aws" {{
 }}
 
 module "pganalytics" {{
-  source           = "{source}"
-  artifacts        = "{artifacts}"
-  bucket_keep_days = 400
-  bucket_cold      = {{ after_days = 30 }}
-  alarm_emails     = ["dba@example.org"]
-  tags             = {{ Team = "databases" }}
-  {more}
+  source    = "{source}"
+  artifacts = "{artifacts}"
+  {variables}
 }}
 
 output "module" {{
@@ -69,6 +66,13 @@ output "module" {{
 }}
 """
 
+
+_USUAL = """
+  bucket_keep_days = 400
+  bucket_cold      = { after_days = 30 }
+  alarm_emails     = ["dba@example.org"]
+  tags             = { Team = "databases" }
+"""
 
 #: What a deployment may have besides: names of its own, client certificates, a store that the module makes.
 _MORE = """
@@ -99,12 +103,19 @@ class Account:
         self._terraform = terraform
         self._write = write
 
-    def apply(self, more: str = "", *options: str) -> dict[str, Any]:
-        """Apply the module with more variables than the tests' own; its outputs."""
-        self._write(more)
+    def apply(self, variables: str, *options: str) -> dict[str, Any]:
+        """Apply the module with these variables; its outputs."""
+        self._write(variables)
         self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30", *options)
         made: dict[str, Any] = json.loads(self._terraform("output", "-json"))["module"]["value"]
         return made
+
+    def refused(self, variables: str) -> str:
+        """Why the module with these variables is not even planned, in one line."""
+        self._write(variables)
+        with pytest.raises(AssertionError) as failed:
+            self._terraform("plan", "-no-color", "-input=false", "-refresh=false")
+        return re.sub(r"[\s│]+", " ", str(failed.value))
 
     def changes(self) -> set[str]:
         """What another plan would change, by address."""
@@ -177,10 +188,11 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
     folder, artifacts = tmp_path_factory.mktemp("root"), zips(tmp_path_factory.mktemp("artifacts"))
     (folder / "authorities.pem").write_text(load_authority(_authority(folder / "authority.pem")).pem)
 
-    def write(more: str) -> None:
-        (folder / "main.tf").write_text(_ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, more=more))
+    def write(variables: str) -> None:
+        root = _ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, variables=variables)
+        (folder / "main.tf").write_text(root)
 
-    write("")
+    write(_USUAL)
     environment = os.environ | {
         "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -201,13 +213,13 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.returncode == 0, done.stderr[-8000:]
         return done.stdout
 
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
     terraform("validate", "-no-color")
     made = Account(moto_url, terraform, write)
-    made.made = made.apply()
+    made.made = made.apply(_USUAL)
     return made
 
 
@@ -486,6 +498,34 @@ def test_ansible_s_variables_are_those_of_the_role(account: Account) -> None:
     assert account.made["ansible"]["s3"]["pganalytics_agent_bucket"] == account.made["bucket"]
 
 
+def test_what_cannot_be_is_refused_with_what_to_say_instead(account: Account) -> None:
+    wrong = """
+      architecture             = "mips"
+      authorizer_cache_seconds = -1
+      bucket_cold              = { after_days = 1, class = "GLACIER" }
+      concurrency              = { query = 0 }
+      database                 = { vpc_id = "vpc-1", subnet_ids = ["subnet-1"], max_capacity = 0 }
+      keys_rotation_days       = 0
+      layers                   = ["mine"]
+      silent_agents            = -1
+    """
+    told = account.refused(wrong)
+    for name in (line.split()[0] for line in wrong.strip().splitlines()):
+        assert f" {name}: " in told, name
+    assert "GLACIER_IR or STANDARD_IA" in told
+
+
+def test_what_does_not_go_together_is_refused(account: Account) -> None:
+    told = account.refused("""
+      bucket_keep_days = 90
+      bucket_cold      = { after_days = 30 }
+      database         = { vpc_id = "vpc-1", subnet_ids = ["subnet-1", "subnet-2"] }
+      network          = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    """)
+    assert "bucket_cold: S3 bills 90 days of GLACIER_IR" in told
+    assert "network: with database, functions are in its subnets" in told
+
+
 # Last, for it changes what was made.
 
 
@@ -510,7 +550,7 @@ def more(account: Account) -> dict[str, Any]:
     ec2 = account.client("ec2")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     subnets = '", "'.join(each["SubnetId"] for each in ec2.describe_subnets()["Subnets"][:2])
-    return account.apply(_MORE % {"vpc": vpc["VpcId"], "subnets": subnets}, "-refresh=false")
+    return account.apply(_USUAL + _MORE % {"vpc": vpc["VpcId"], "subnets": subnets}, "-refresh=false")
 
 
 def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, more: dict[str, Any]) -> None:
@@ -537,8 +577,8 @@ def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, mo
 def test_no_answer_is_kept_where_a_token_is_bound_to_a_certificate(account: Account, more: dict[str, Any]) -> None:
     client = account.client("apigatewayv2")
     (api,) = client.get_apis()["Items"]
-    (authorizer,) = client.get_authorizers(ApiId=api["ApiId"])["Items"]
-    assert authorizer["AuthorizerResultTtlInSeconds"] == 0
+    (asked,) = {route.get("AuthorizerId") for route in client.get_routes(ApiId=api["ApiId"])["Items"]} - {None}
+    assert client.get_authorizer(ApiId=api["ApiId"], AuthorizerId=asked)["AuthorizerResultTtlInSeconds"] == 0
 
 
 def test_a_store_of_ours_is_encrypted_backed_up_and_hard_to_delete(account: Account, more: dict[str, Any]) -> None:
