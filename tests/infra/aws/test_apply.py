@@ -79,6 +79,7 @@ _MORE = """
   database = {
     vpc_id     = "%(vpc)s"
     subnet_ids = ["%(subnets)s"]
+    reached_by = ["%(group)s"]
   }
   concurrency = null
   domain = {
@@ -550,7 +551,9 @@ def more(account: Account) -> dict[str, Any]:
     ec2 = account.client("ec2")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     subnets = '", "'.join(each["SubnetId"] for each in ec2.describe_subnets()["Subnets"][:2])
-    return account.apply(_USUAL + _MORE % {"vpc": vpc["VpcId"], "subnets": subnets}, "-refresh=false")
+    (group,) = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+    told = {"vpc": vpc["VpcId"], "subnets": subnets, "group": group["GroupId"]}
+    return account.apply(_USUAL + _MORE % told, "-refresh=false")
 
 
 def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, more: dict[str, Any]) -> None:
@@ -601,11 +604,14 @@ def test_functions_are_told_the_way_to_our_store_and_alone_have_one(account: Acc
     ec2, client = account.client("ec2"), account.client("lambda")
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     ids = {name: group["GroupId"] for name, group in groups.items()}
-    for name, reached_by in (("store", "store-proxy"), ("store-proxy", "functions")):
-        (rule,) = groups[f"pganalytics-{name}"]["IpPermissions"]
-        assert rule["IpRanges"] == []
-        assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [ids[f"pganalytics-{reached_by}"]]
-        assert rule["FromPort"] == rule["ToPort"] == 5432
+    for name, reached_by in (
+        ("store", ["pganalytics-store-proxy"]),
+        ("store-proxy", ["default", "pganalytics-functions"]),
+    ):
+        rules = groups[f"pganalytics-{name}"]["IpPermissions"]
+        assert all(rule["IpRanges"] == [] and rule["FromPort"] == rule["ToPort"] == 5432 for rule in rules)
+        allowed = {pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]}
+        assert allowed == {ids[each] for each in reached_by}
     for function in functions():
         found = client.get_function_configuration(FunctionName=more["functions"][function.name])
         told = found["Environment"]["Variables"]
