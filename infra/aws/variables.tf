@@ -16,7 +16,7 @@ variable "tags" {
 }
 
 variable "artifacts" {
-  description = "Folder with the functions' zips, as `make artifacts` writes them."
+  description = "Folder with the functions' zips, as `make build` writes them."
   type        = string
 }
 

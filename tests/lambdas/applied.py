@@ -8,18 +8,21 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from tests.infra.aws.module import FOLDER
 from tests.lambdas.artifacts import ARCH, PYTHON, artifacts
 from tests.lambdas.aws import Aws, Functions
 from tests.lambdas.gateway import Behind, Gateway
-from tests.lambdas.runtime import REGION, Deployed
+from tests.lambdas.runtime import REGION, Deployed, running
 
 _PLUGINS = os.environ.get("TF_PLUGIN_DIR")
 _CONFIG = os.environ.get("TF_CLI_CONFIG_FILE", "")
@@ -65,11 +68,10 @@ class Applied:
     @cached_property
     def functions(self) -> dict[str, Deployed]:
         """Every function by its name: its code is that of the artifact whose sum it has."""
-        by_sum = {base64.b64encode(bytes.fromhex(each.sha256)).decode(): each for each in artifacts().values()}
         pages = self.aws.client("lambda").get_paginator("list_functions").paginate()
         return {
             found["FunctionName"]: Deployed(
-                task=by_sum[found["CodeSha256"]].task,
+                task=_task(found["CodeSha256"]),
                 handler=found["Handler"],
                 # What the lab adds is where its AWS is.
                 environment={**self.aws.environment, **found["Environment"]["Variables"]},
@@ -89,16 +91,20 @@ class Applied:
         assert {each["PayloadFormatVersion"] for each in integrations.values()} == {"2.0"}
         routes = client.get_routes(**id_)["Items"]
         authorizers = {
-            found: _function(client.get_authorizer(**id_, AuthorizerId=found)["AuthorizerUri"])
+            found: client.get_authorizer(**id_, AuthorizerId=found)
             for found in {route["AuthorizerId"] for route in routes if route.get("AuthorizerId")}
         }
-        behind = {
-            route["RouteKey"]: Behind(
-                _function(integrations[route["Target"].removeprefix("integrations/")]["IntegrationUri"]),
-                authorizers[route["AuthorizerId"]] if route.get("AuthorizerId") else None,
-            )
-            for route in routes
-        }
+        behind: dict[str, Behind] = {}
+        for route in routes:
+            integration = integrations[route["Target"].removeprefix("integrations/")]
+            function = _function(integration["IntegrationUri"])
+            if route.get("AuthorizerId"):
+                told = authorizers[route["AuthorizerId"]]
+                behind[route["RouteKey"]] = Behind(
+                    function, _function(told["AuthorizerUri"]), tuple(told["IdentitySource"])
+                )
+            else:
+                behind[route["RouteKey"]] = Behind(function, None)
         return Gateway(behind, functions.invoke)
 
     @cached_property
@@ -130,6 +136,28 @@ class Applied:
         return str(self.aws.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])
 
 
+def _task(code_sha256: str) -> Path:
+    """Where the artifact of this sum, as Lambda writes it, is unzipped."""
+    (found,) = (each.task for each in artifacts().values() if each.sha256 == base64.b64decode(code_sha256).hex())
+    return found
+
+
+@contextmanager
+def _invoked_for_real(aws: Aws) -> Iterator[None]:
+    """moto runs a function that Terraform or Secrets Manager invokes as Lambda would: its artifact."""
+
+    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> bytes:
+        found = self.get_function(function_name)
+        environment = {**aws.environment, **found.environment_vars}
+        deployed = Deployed(_task(found.code_sha_256), found.handler, environment, timeout_seconds=found.timeout)
+        with running(deployed) as function:
+            return json.dumps(function.invoke(json.loads(body))).encode()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LambdaSimpleBackend, "invoke", invoke)
+        yield
+
+
 def _function(uri: str) -> str:
     found = re.search(r":function:([\w-]+)/invocations", uri)
     assert found, uri
@@ -153,7 +181,8 @@ def apply(aws: Aws, folder: Path) -> Applied:
         return done.stdout
 
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
-    terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
+    with _invoked_for_real(aws):
+        terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
     applied = Applied(aws, json.loads(terraform("output", "-json"))["module"]["value"])
     # moto would take messages itself, and denies what a policy denies on any condition.
     aws.client("lambda").update_event_source_mapping(UUID=applied.mapping["UUID"], Enabled=False)

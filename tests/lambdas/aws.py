@@ -14,10 +14,12 @@ import urllib3
 
 from functions.authorizer.authority import create
 from functions.authorizer.keys import Keys, dump, generate
-from functions.environment import SECRET, variable
 from tests.infra.aws import module
 from tests.lambdas.artifacts import artifacts
 from tests.lambdas.runtime import REGION, Deployed, Running, running
+
+# Of a store that the module makes.
+_OTHERWISE = {"PGANALYTICS_STORE_AT"}
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
 
@@ -97,22 +99,21 @@ class Deployment:
         }
 
     def functions(self) -> dict[str, Deployed]:
-        """Every function of `infra/aws/functions.tf`, told what that file tells it, and where its store is."""
+        """Every function of `infra/aws/functions.tf`, told what that file tells it."""
         values = self.variables
         return {
             function.name: Deployed(
                 task=artifacts()[function.artifact].task,
                 handler=function.handler,
-                environment={**self.aws.environment, **{name: values[name] for name in _told(function)}},
+                environment={
+                    **self.aws.environment,
+                    **{name: values[name] for name in function.environment - _OTHERWISE},
+                },
+                timeout_seconds=function.timeout,
                 name=f"{self.name}-{function.name}",
             )
             for function in module.functions()
         }
-
-
-def _told(function: module.Function) -> frozenset[str]:
-    store = {variable("store_dsn") + SECRET} if "store_dsn" in function.settings.model_fields else set()
-    return function.environment | store
 
 
 class Functions:

@@ -78,6 +78,6 @@ CANNED = {
         lambda _: {"begin": True},
         lambda told: told == {"keys": "stands", "authority": "stands"},
         {"Step": "setSecret", "SecretId": "another", "ClientRequestToken": "x" * 32},
-        "RotationError",
+        "ResourceNotFoundException",
     ),
 }

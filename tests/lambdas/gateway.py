@@ -48,6 +48,7 @@ class Behind:
 
     function: str
     authorizer: str | None
+    identity_sources: tuple[str, ...] = ("$request.header.Authorization",)
 
 
 class Gateway:
@@ -69,10 +70,10 @@ class Gateway:
     def _answer(self, event: Event, behind: Behind, body: bytes) -> Answer:
         try:
             if behind.authorizer is not None:
-                token = event["headers"].get("authorization")
-                if not token:  # the identity source is missing: nobody is asked
+                shown = [_identity(event, source) for source in behind.identity_sources]
+                if not all(shown):  # one is missing: nobody is asked
                     return _own(401, "Unauthorized")
-                answer = self._invoke(behind.authorizer, _of_authorizer(event, token))
+                answer = self._invoke(behind.authorizer, _of_authorizer(event, shown))
                 if answer["isAuthorized"] is not True:
                     return _own(403, "Forbidden")
                 context = {**event["requestContext"], "authorizer": {"lambda": answer.get("context") or None}}
@@ -130,11 +131,17 @@ def _pattern(key: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(key)))
 
 
-def _of_authorizer(event: Event, token: str) -> Event:
+def _identity(event: Event, source: str) -> str:
+    kind, _, name = source.removeprefix("$").rpartition(".")
+    found = {"request.header": event["headers"], "context": event["requestContext"]}[kind]
+    return str(found.get(name.lower() if kind == "request.header" else name, ""))
+
+
+def _of_authorizer(event: Event, shown: Sequence[str]) -> Event:
     """The authorizer sees the request without its body."""
     request = event["requestContext"]["http"]
     arn = f"arn:aws:execute-api:{REGION}:{_ACCOUNT}:{_API}/$default/{request['method']}{request['path']}"
-    return {**event, "type": "REQUEST", "routeArn": arn, "identitySource": [token]}
+    return {**event, "type": "REQUEST", "routeArn": arn, "identitySource": list(shown)}
 
 
 def _with_body(event: Event, body: bytes) -> Event:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -15,8 +14,6 @@ import urllib3
 
 from contracts.codec import decode, sha256
 from contracts.identity import EnrolmentCreated
-from functions.authorizer.authority import create
-from functions.authorizer.keys import dump, generate
 from functions.ingest.loader import object_keys
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.functions.identities import GRANT, Agent
@@ -116,13 +113,13 @@ def _record(message: dict[str, Any], arn: str, region: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def walk(aws: Aws, server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     folder = tmp_path_factory.mktemp("walk")
-    applied, dsn = apply(aws, folder), new_store(server)
-    values = {"store_secret": dsn, "keys_secret": dump([generate()])}
-    values["authority_secret"] = create("fleet", 30, datetime.now(UTC))
-    for output, value in values.items():
-        applied.aws.client("secretsmanager").put_secret_value(SecretId=applied.outputs[output], SecretString=value)
-    make_admin(dsn, folder)
+    applied, dsn = apply(aws, folder), new_store(server, migrated=False)
+    # Keys and authority were made at the deployment; where the store is says its operator.
+    applied.aws.client("secretsmanager").put_secret_value(SecretId=applied.outputs["store_secret"], SecretString=dsn)
     with Functions(applied.functions) as functions:
+        migrated = functions.invoke(applied.outputs["functions"]["migrations"], {})
+        assert migrated["ran"][0] == "0001", migrated
+        make_admin(dsn, folder)
         yield Walk(applied, functions, applied.gateway(functions), dsn)
 
 

@@ -14,7 +14,8 @@ from contracts.routes import ROUTES
 from functions.environment import SECRET, secrets, variable
 from functions.maintenance.handler import NAMESPACE
 from functions.maintenance.tasks import TASKS
-from infra.build import FUNCTIONS, _kept
+from infra.build import FUNCTIONS
+from infra.packages import _kept
 from tests.infra.aws.module import Function, declared, functions, given, local, resources, routes, text, types
 
 ALL = tuple(functions())
