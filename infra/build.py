@@ -166,6 +166,9 @@ def main(
                 built.append(artifact)
                 size = f"{artifact.bytes / 1e6:.1f} MB, {artifact.unzipped_bytes / 1e6:.1f} unzipped"
                 console.print(f"{artifact.path}  {size}  {artifact.sha256}", soft_wrap=True, highlight=False)
+        if any(each.compiled_by is None for each in built):
+            told = f"without bytecode, for there is no python{python} here: each cold start takes a second more"
+            console.print(told, soft_wrap=True, highlight=False)
     except BuildError as error:
         _fail(str(error))
     if as_json:
