@@ -4,7 +4,7 @@ Usage: python -m infra.build [FUNCTION...] [--arch arm64] [--python 3.13] [--out
 
 Packages are those of requirements.lock, for Lambda's Python, whatever machine this is (`infra.packages`). Where it has
 that Python, too, modules are compiled beforehand (`infra.bytecode`), and the bytes are those of that Python's very
-version; where it has not, an artifact works, and each cold start takes a second more.
+version; where it has not, an artifact works, and each cold start takes twice as long.
 
 The AWS SDK goes into the artifact although Lambda's runtime has one, so that what was tested is what runs; of its
 descriptions of services only those that are called stay, which makes it 1.2 MB of a zip instead of 17.2 (boto3 1.44).
@@ -167,7 +167,7 @@ def main(
                 size = f"{artifact.bytes / 1e6:.1f} MB, {artifact.unzipped_bytes / 1e6:.1f} unzipped"
                 console.print(f"{artifact.path}  {size}  {artifact.sha256}", soft_wrap=True, highlight=False)
         if any(each.compiled_by is None for each in built):
-            told = f"without bytecode, for there is no python{python} here: each cold start takes a second more"
+            told = f"without bytecode, for there is no python{python} here: each cold start takes twice as long"
             console.print(told, soft_wrap=True, highlight=False)
     except BuildError as error:
         _fail(str(error))
