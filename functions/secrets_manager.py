@@ -25,13 +25,21 @@ _SIGNED = ("content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-
 _TIMEOUT_SECONDS = 2.0
 
 
+# Where addresses are others than those below, the SDK knows them.
+_ELSEWHERE = ("us-iso", "eu-iso", "eusc-")
+_OTHERWISE = {"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"}
+
+
 class UnansweredError(Exception):
     """Nobody answered; the message is the kind of failure."""
 
 
 def here() -> bool:
-    """Whether this process is a function of Lambda's, with credentials."""
-    return {"AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= os.environ.keys()
+    """Whether this process is a function of Lambda's, with credentials, and where the question goes is known here."""
+    needed = {"AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    if not needed <= os.environ.keys() or _OTHERWISE & os.environ.keys():
+        return False
+    return not os.environ["AWS_REGION"].startswith(_ELSEWHERE)
 
 
 def get_secret_value(name: str) -> tuple[int, dict[str, Any]]:

@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from functions.secret import SecretError, SecretUnavailableError, read_secret
-from functions.secrets_manager import SERVICE, signed
+from functions.secrets_manager import SERVICE, here, signed
 
 _NAME = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:pganalytics/store-dsn-a1b2c3"
 
@@ -118,6 +118,29 @@ def test_why_a_secret_cannot_be_read_is_told(
         read_secret(_NAME)
     assert type(caught.value) is kind
     assert secrets_manager.answers == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "itself"),
+    [
+        ({}, True),
+        ({"AWS_REGION": "cn-north-1"}, True),
+        ({"AWS_REGION": "us-iso-east-1"}, False),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, False),
+        ({"AWS_LAMBDA_RUNTIME_API": None}, False),
+        ({"AWS_SECRET_ACCESS_KEY": None}, False),
+    ],
+)
+@pytest.mark.usefixtures("secrets_manager")
+def test_elsewhere_the_sdk_is_asked(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str | None], itself: bool
+) -> None:
+    for name, value in changed.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    assert here() is itself
 
 
 def test_what_failed_once_is_asked_again(secrets_manager: type[_SecretsManager]) -> None:

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 from infra.build import FUNCTIONS, MAX_UNZIPPED_BYTES, ROOT
 from infra.bytecode import interpreter
-from infra.packages import SERVICES, UTILITIES
+from infra.packages import SERVICES, UTILITIES, Arch, BuildError, Installed, Runtime
 from tests.lambdas.artifacts import ONLY_LINUX, Built, artifacts, built, run_build
 
 _FUNCTIONS_CODE = [*(ROOT / "functions").rglob("*.py"), ROOT / "infra" / "database" / "handler.py"]
@@ -158,6 +158,22 @@ def test_a_python_that_is_there_by_name_only_compiles_nothing(tmp_path: Path, mo
     assert interpreter("3.99") is None
     assert interpreter("3.98") is None
     assert interpreter(".".join(map(str, sys.version_info[:2]))) == sys.executable
+
+
+def test_what_pip_left_out_for_another_python_is_named(tmp_path: Path) -> None:
+    for name, needs in (("a", ['b; python_version < "3.13"', 'c; extra == "more"']), ("c", [])):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        told = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", "Provides-Extra: more"]
+        told += [f"Requires-Dist: {each}" for each in needs]
+        (folder / "METADATA").write_text("\n".join([*told, ""]))
+        (folder / "RECORD").write_text(f"{name}.py,,\n{name}-1.0.dist-info/METADATA,,\n")
+        (tmp_path / f"{name}.py").touch()
+    newer = Installed(tmp_path, Runtime(Arch.ARM64, "3.13"))
+    assert set(newer.files(["a>=1"])) == {"a.py", "a-1.0.dist-info/METADATA"}
+    assert "c.py" in newer.files(["a[more]"])
+    with pytest.raises(BuildError, match=r"a needs b on Python 3\.12, which pip under 3\.\d+ left out"):
+        Installed(tmp_path, Runtime(Arch.ARM64, "3.12")).files(["a"])
 
 
 @pytest.mark.parametrize(
