@@ -192,7 +192,7 @@ def _kept(name: PurePosixPath) -> bool:
     # Migrations are few statements: SQLAlchemy's compiled parts, which it does without, are a third of their artifact.
     if parts[0] == "sqlalchemy" and name.suffix == ".so":
         return False
-    of_service = parts[:2] in {("botocore", "data"), ("boto3", "data")} and len(parts) > 3
+    of_service = parts[:2] == ("botocore", "data") and len(parts) > 3
     return not of_service or parts[2] in SERVICES
 
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.claims import AgentClaims, Audience
+from functions import sdk
 from functions.authorizer.authority import create as create_authority
 from functions.authorizer.keys import Keys, KeysError, dump, parse
 from functions.authorizer.rotation import fresh, rotate
@@ -55,7 +55,7 @@ class Step(BaseModel):
 
 
 class SecretsManager(Protocol):
-    """What is needed of boto3's client, by the names and with the arguments of Secrets Manager's API."""
+    """What is needed of the SDK's client, by the names and with the arguments of Secrets Manager's API."""
 
     exceptions: Any
 
@@ -81,7 +81,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """
     environment = _environment()
     patience = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
-    client = boto3.client("secretsmanager", config=patience)
+    client = sdk.client("secretsmanager", patience)
     now = int(time.time())
     if event.get("begin") is True:
         made = {
