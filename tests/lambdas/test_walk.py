@@ -142,7 +142,7 @@ def token(walk: Walk) -> str:
 def test_a_batch_goes_from_an_agent_that_enrols_to_rows(walk: Walk, token: str) -> None:
     key = walk.upload(batch(1, agent_id=AGENT), token)
     assert key.startswith(f"batches/v1/agent={AGENT}/")
-    _until(walk, key, taken=True)
+    _until_taken(walk, key)
     assert walk.loaded() == [1]
     with connected(walk.dsn) as connection:
         assert connection.execute("select threads from metric.host_load").fetchall() == [(1,)]
@@ -152,7 +152,7 @@ def test_a_batch_by_the_door_goes_the_same_way(walk: Walk, token: str) -> None:
     headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/gzip")]
     answer = walk.gateway.ask("POST", "/v1/batches", headers, batch(2, agent_id=AGENT))
     assert answer.status == 202
-    _until(walk, answer.json()["key"], taken=True)
+    _until_taken(walk, answer.json()["key"])
     assert 2 in walk.loaded()
 
 
@@ -181,13 +181,13 @@ def test_what_the_store_cannot_take_becomes_a_dead_letter_and_is_replayed(walk: 
     # And as a message that is moved back to its queue: loaded already, done with.
     walk.applied.aws.client("sqs").send_message(QueueUrl=walk.applied.queue_url, MessageBody=letter["Body"])
     before = walk.loaded()
-    _until(walk, key, taken=True)
+    _until_taken(walk, key)
     assert walk.loaded() == before
 
 
-def _until(walk: Walk, key: str, *, taken: bool) -> None:
+def _until_taken(walk: Walk, key: str) -> None:
     for _ in range(20):
-        if key in walk.turn()[not taken]:
+        if key in walk.turn()[0]:
             return
     raise AssertionError(f"the queue never told of {key}")
 
