@@ -7,7 +7,7 @@ WORKERS ?= 3
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-matrix test-fleet check format lint types imports build artifacts bench reference \
+.PHONY: help install demo test test-matrix test-fleet check format lint types imports wheel build bench reference \
 	lock clean
 
 help: #: list the targets
@@ -51,11 +51,11 @@ types: $(INSTALLED) #: mypy, strict
 imports: $(INSTALLED) #: does every part import only what it may?
 	$(BIN)/lint-imports --no-cache
 
-build: $(INSTALLED) #: make the wheel in dist/
+wheel: $(INSTALLED) #: make the wheel in dist/
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	@ls dist/*.whl
 
-artifacts: $(INSTALLED) #: make the functions' zips for Lambda in build/; ARGS="--arch x86_64"
+build: wheel #: make the wheel, and the functions' zips for Lambda in build/; ARGS="--arch x86_64 --python 3.12"
 	$(BIN)/python -m infra.build $(ARGS)
 
 bench: $(INSTALLED) #: measure, against a reference in the same run

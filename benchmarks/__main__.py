@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cycle, fleet, growth, load, polling, quiet, releases, versions
+from benchmarks import agent, cold, cycle, fleet, growth, load, polling, quiet, releases, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "quiet": quiet.main,
     "releases": releases.main,
     "versions": versions.main,
+    "cold": cold.main,
 }
 
 

@@ -152,7 +152,7 @@ def _progress(count: Callable[[], int] | None) -> Iterator[Callable[[Summary], N
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as shown:
         task = shown.add_task("looking into the bucket", total=None)
         if count is not None and console.is_terminal:
-            shown.update(task, total=count())
+            shown.update(task, total=count(), refresh=True)
         yield lambda summary: shown.update(task, description=_line(summary), completed=summary.objects)
 
 

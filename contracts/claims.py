@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 
-from contracts.identity import RoleName, UserName
-from contracts.names import AgentId
+from contracts.names import AgentId, RoleName, UserName
 
 ISSUER = "pganalytics"
 

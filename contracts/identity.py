@@ -23,7 +23,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from contracts.limits import BIGINT_MAX
-from contracts.names import AgentId
+from contracts.names import AgentId, RoleName, UserName
 
 #: The one signature that agents make: ECDSA on P-256 with SHA-256 (RFC 7518, section 3.4).
 ASSERTION_ALGORITHM = "ES256"
@@ -39,9 +39,6 @@ CERTIFICATE_DAYS = 90
 MAX_CSR_BYTES = 8192
 
 _Pem = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CSR_BYTES)]
-
-UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?$")]
-RoleName = Literal["viewer", "operator", "admin"]
 
 #: A label of an agent, such as `environment=production`: groups of the configuration select by them.
 LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._/-]{0,61}[a-z0-9])?$")]

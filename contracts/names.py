@@ -1,9 +1,9 @@
-"""The identifiers that agents, targets and streams go by."""
+"""The identifiers that agents, targets, streams and operators go by."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, StringConstraints
@@ -13,6 +13,9 @@ NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 
 AgentId = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 TargetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?$")]
+RoleName = Literal["viewer", "operator", "admin"]
 
 
 def _canonical(value: UUID) -> UUID:

@@ -1,1 +1,1 @@
-"""The stateless functions. None imports another; `http`, `store`, `environment` and `secret` serve them all."""
+"""The stateless functions. None imports another; `http`, `store`, `environment`, `secret` and `sdk` serve them all."""

@@ -21,7 +21,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel
 
 from contracts.claims import CLAIMS, AgentClaims, OperatorClaims
-from functions.store import StoreUnavailableError
+from functions.outages import StoreUnavailableError
 
 PROBLEM = "application/problem+json"
 

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent
 
 #: The files that take longest, the longest first (`pytest --durations`); the others follow as they are collected.
 LONGEST = (
+    "lambdas/test_walk.py",
+    "infra/aws/test_apply.py",
     "infra/test_build.py",
     "ansible/test_step.py",
     "ansible/test_monitoring_role.py",
@@ -39,6 +41,7 @@ LONGEST = (
     "agent/test_run.py",
     "agent/test_reload.py",
     "agent/test_full_disk.py",
+    "lambdas/test_contract.py",
     "agent/test_targets.py",
 )
 _PLACES = {ROOT / file: place for place, file in enumerate(LONGEST)}

@@ -93,7 +93,7 @@ class S3:
                 [
                     *(str(_WEED), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}/data"),
                     *("-s3", f"-s3.config={self.folder}/s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-                    *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
+                    *("-volume.max=200", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"),
                     *(f"-{name}={port}" for name, port in self.ports.items()),
                 ],
                 stdout=log,

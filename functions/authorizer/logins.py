@@ -9,7 +9,8 @@ from typing import LiteralString
 from aws_lambda_powertools import Logger
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from contracts.identity import LoginAsked, RoleName, SessionGranted, UserName
+from contracts.identity import LoginAsked, SessionGranted
+from contracts.names import RoleName, UserName
 from functions.audit import record
 from functions.authorizer import failures, sessions
 from functions.authorizer.failures import Attempt

@@ -23,9 +23,9 @@ from contracts.identity import (
     User,
     UserAsked,
     UserChanged,
-    UserName,
     Users,
 )
+from contracts.names import UserName
 from functions.authorizer import audit_pages, logins, operators, sessions
 from functions.authorizer.audit_pages import Filter
 from functions.authorizer.operators import Actor

@@ -11,7 +11,8 @@ from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
 from contracts.claims import ISSUER, TOKEN_SECONDS, Audience, OperatorClaims
-from contracts.identity import RoleName, SessionGranted
+from contracts.identity import SessionGranted
+from contracts.names import RoleName
 from functions.audit import record
 from functions.authorizer.keys import Keys
 from functions.authorizer.tokens import issue

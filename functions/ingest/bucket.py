@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from functions import sdk
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -67,9 +68,9 @@ class S3Bucket:
 
     def __init__(self, name: str, client: S3Client | None = None) -> None:
         self._name = name
-        self._client: S3Client = client or boto3.client(
+        self._client: S3Client = client or sdk.client(
             "s3",
-            config=Config(
+            Config(
                 signature_version="s3v4",  # an older one would not cover the headers of a signed address
                 connect_timeout=3,
                 read_timeout=20,

@@ -15,28 +15,27 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from aws_lambda_powertools.utilities.data_classes import SQSEvent
-from pydantic import SecretStr
+from aws_lambda_powertools import Logger
 
 from contracts.batch import Batch
 from contracts.codec import BatchError, decode, sha256
 from contracts.limits import MAX_COMPRESSED_BYTES
 from contracts.objects import PREFIX, key_of, parse_key
 from functions.environment import read
-from functions.http import logger
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, Outcome, RefusedError, load, quarantine
 from functions.retention import Retention, RetentionEnvironment
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
+
+logger = Logger(service="pganalytics")
 
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
 _ENOUGH_ROWS = 100_000
 
 
-class LoaderEnvironment(RetentionEnvironment):
+class LoaderEnvironment(RetentionEnvironment, StoreEnvironment):
     bucket_url: str
-    store_dsn: SecretStr
 
 
 @functools.cache
@@ -51,7 +50,7 @@ def _bucket() -> Bucket:
 
 @functools.cache
 def _store() -> Store:
-    return Store(_environment().store_dsn, "pganalytics ingest")
+    return _environment().store("pganalytics ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +164,11 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Load what the messages tell of; the answer names the messages that are to come again."""
     told: dict[str, list[str]] = {}
     failed: dict[str, Exception] = {}
-    for record in SQSEvent(event).records:
+    for record in event["Records"]:
         try:
-            told[record.message_id] = list(object_keys(record.body))
+            told[record["messageId"]] = list(object_keys(record["body"]))
         except Exception as error:  # noqa: BLE001 - a message may have any text, nested as deep as it likes
-            failed[record.message_id] = error
+            failed[record["messageId"]] = error
     keys = [key for keys in told.values() for key in keys]
     missed = take(keys, _bucket(), _store(), _environment().retention) if keys else {}
     for message_id, its_keys in told.items():

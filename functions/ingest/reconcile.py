@@ -13,22 +13,24 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import boto3
+from aws_lambda_powertools import Logger
 from botocore.config import Config
-from pydantic import Field, SecretStr, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from functions.environment import Environment, read
-from functions.http import logger
+from functions import sdk
+from functions.environment import read
 from functions.ingest import listing
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import unknown
 from functions.ingest.listing import Days
 from functions.ingest.loader import notification
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+logger = Logger(service="pganalytics")
 
 #: An object younger than this is left to its own notification.
 SETTLED = timedelta(minutes=5)
@@ -99,9 +101,8 @@ def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield chunk
 
 
-class ReconcileEnvironment(Environment):
+class ReconcileEnvironment(StoreEnvironment):
     bucket_url: str
-    store_dsn: SecretStr
     queue_url: str
     reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
 
@@ -118,7 +119,7 @@ def _bucket() -> Bucket:
 
 @functools.cache
 def _store() -> Store:
-    return Store(_environment().store_dsn, "pganalytics reconcile")
+    return _environment().store("pganalytics reconcile")
 
 
 class _Notifications:
@@ -159,7 +160,7 @@ def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
         event.get("days", environment.reconcile_days)
     )
     patience = Config(connect_timeout=3, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
-    queue = _Notifications(boto3.client("sqs", config=patience), environment.queue_url)
+    queue = _Notifications(sdk.client("sqs", patience), environment.queue_url)
     waiting = queue.waiting()
     if waiting >= _BEHIND:
         logger.info("not reconciled: the loader is behind", extra={"waiting": waiting})

@@ -5,33 +5,32 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime
 from http import HTTPStatus
-from importlib.resources import files
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import SecretStr
 
 from contracts.limits import BIGINT_MAX, OID_MAX
 from contracts.metrics import CATALOGUE
 from contracts.version import __version__
-from functions.environment import Environment, read
+from functions.environment import read
 from functions.http import HttpApi, ProblemError, answers, problem
 from functions.instants import Instant
 from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
 from functions.query import coverage, fleet, readings
 from functions.query.answers import Agents, Coverage, Health, Readings, TargetDetail, Targets, Version
 from functions.query.asked import AskedError, Values, ask
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 
-class QueryEnvironment(Environment):
-    store_dsn: SecretStr
+class QueryEnvironment(StoreEnvironment):
+    pass
 
 
 @functools.cache
 def _store() -> Store:
-    return Store(read(QueryEnvironment).store_dsn, "pganalytics query")
+    return read(QueryEnvironment).store("pganalytics query")
 
 
 Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Items of a page.")]
@@ -168,7 +167,7 @@ def get_openapi() -> Response[Any]:
 @functools.cache
 def _openapi() -> str:
     # Written by infra/openapi.py, which knows the routes of all functions; a test compares the two.
-    return files(__package__ or "").joinpath("openapi.json").read_text()
+    return FilePath(__file__).with_name("openapi.json").read_text()
 
 
 def _number(id: str) -> int:

@@ -11,7 +11,8 @@ from argon2 import PasswordHasher
 from pydantic import SecretStr
 
 from contracts.claims import AgentClaims, OperatorClaims
-from contracts.identity import LoginAsked, RoleName, SessionGranted, UserAsked
+from contracts.identity import LoginAsked, SessionGranted, UserAsked
+from contracts.names import RoleName
 from functions.authorizer import door
 from functions.authorizer.keys import Keys, generate
 from functions.authorizer.logins import login
