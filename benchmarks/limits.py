@@ -1,0 +1,116 @@
+"""With how many hosts each limit is met: the module's defaults, AWS's quotas, one PostgreSQL; and what to do there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.costs import Assumptions, Module, Work, stored
+from benchmarks.measured import Measured
+
+#: AWS's quotas of an account and region that can be raised, and what S3 takes of one prefix before it splits it.
+API_REQUESTS, LAMBDA_CONCURRENCY, S3_PUTS = 10_000, 1000, 3500
+
+#: Of Aurora PostgreSQL: its volume, and the sessions that the largest writer takes.
+VOLUME_BYTES, SESSIONS = 128 * 2**40, 5000
+
+#: Of one run of the rollups every five minutes (functions/maintenance/rollup.py), and of any function.
+_HOURS_A_RUN, _RUNS_AN_HOUR, _LAMBDA_SECONDS = 5000, 12, 900
+
+DEFAULT, QUOTA, STORE = "default", "quota", "store"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Met by this many hosts; a default is a variable of the module, a quota AWS raises when asked."""
+
+    name: str
+    kind: str
+    hosts: float
+    then: str
+
+
+def limits(m: Measured, of: Work, a: Assumptions, module: Module) -> list[Limit]:
+    """All of them, the first that is met first."""
+    return sorted(_limits(m, of, a, module), key=lambda limit: limit.hosts)
+
+
+def _limits(m: Measured, of: Work, a: Assumptions, module: Module) -> Iterator[Limit]:
+    default = module.defaults
+    rollup = m.rollup.wall_ms / 1000  # of an hour of a host
+    # A loader that is behind is given ten messages an event.
+    load = (m.load.own_ms + m.load.store_ms) / a.core / 1000 + a.s3_get_ms / 1000 + a.commit_ms / 1000 / 10
+    loaders = default["loader_concurrency"]
+    yield Limit(
+        f"loader_concurrency = {loaders:.0f}",
+        DEFAULT,
+        loaders * 3600 / (of.batches * load),
+        "raise it: each loader is one session of the store",
+    )
+    yield Limit(
+        f"requests_per_second = {default['requests_per_second']:.0f}",
+        DEFAULT,
+        default["requests_per_second"] * 3600 / of.requests,
+        "raise it, or upload and pull less often; transport s3",
+    )
+    yield Limit(
+        f"rollup_seconds = {default['rollup_seconds']:.0f} of 300",
+        DEFAULT,
+        default["rollup_seconds"] * _RUNS_AN_HOUR / rollup,
+        "raise it, to 290 at most: the next run begins after 300",
+    )
+    yield Limit(
+        "one run of the rollups at a time, all of the time",
+        STORE,
+        3600 / rollup,
+        "more stores, each with a part of the targets",
+    )
+    yield Limit(
+        f"{_HOURS_A_RUN:,} target-hours of a run of the rollups",
+        STORE,
+        _HOURS_A_RUN * _RUNS_AN_HOUR / m.targets,
+        "more stores, each with a part of the targets",
+    )
+    yield Limit(
+        f"a writer of {a.most_acu:.0f} ACU, at {a.store_used:.0%} of its processors",
+        STORE,
+        a.most_acu / a.acu_a_vcpu * a.store_used * 3600 / of.store_seconds,
+        "distribute by target_id: Citus, Aurora Limitless; or more stores",
+    )
+    kept = stored(of, module)
+    yield Limit(
+        "Aurora's volume of 128 TiB, with a ledger of a year",
+        STORE,
+        VOLUME_BYTES / kept.store,
+        "store_keep_days, store_keep_days_by_metric, rollup_keep_days; or more stores",
+    )
+    yield Limit(
+        f"{SESSIONS:,} sessions of the store",
+        STORE,
+        SESSIONS / of.connections,
+        "a proxy before it (RDS Proxy), or more stores",
+    )
+    yield Limit(
+        "one look of the reconciler within 15 minutes",
+        STORE,
+        _LAMBDA_SECONDS / of.seconds["reconcile"],
+        "nothing is lost: each run begins elsewhere, and all hosts have their turn in some hours",
+    )
+    yield Limit(
+        "API Gateway: 10,000 requests a second",
+        QUOTA,
+        API_REQUESTS * 3600 / of.requests,
+        "ask AWS for more, or another account or region",
+    )
+    yield Limit(
+        "Lambda: 1,000 at a time",
+        QUOTA,
+        LAMBDA_CONCURRENCY * 3600 / sum(of.seconds.values()),
+        "ask AWS for more",
+    )
+    yield Limit(
+        "S3: 3,500 PUT a second of one prefix",
+        QUOTA,
+        S3_PUTS * 3600 / of.puts,
+        "nothing: S3 splits batches/v1/ by agent as it grows; a bucket for each region",
+    )
