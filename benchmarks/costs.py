@@ -67,10 +67,11 @@ class Assumptions:
     commit_ms: float = _assume(15, "round trips to the store and its commit, of a transaction")
     read_ms: float = _assume(2, "round trip of a single read")
     event_batches: float = _assume(1, "batches of an event that the loader is given while it keeps up, 10 at most")
-    authorizer_hits: float = _assume(0, "share of requests that the authorizer's cache answers")
     acu_a_vcpu: float = _assume(4, "ACU that have one vCPU")
     store_used: float = _assume(0.6, "share of the store's processors that is in use at peak")
     least_acu: float = _assume(0.5, "ACU of a store that has nothing to do")
+    instances: float = _assume(2, "instances of the store, all as large as the writer")
+    proxy_acu: float = _assume(8, "ACU that RDS Proxy asks at least")
     most_acu: float = _assume(256, "ACU of the largest writer")
     zones: float = _assume(2, "availability zones with interface endpoints")
     endpoints: float = _assume(2, "interface endpoints: Secrets Manager, SQS; S3 has a gateway that costs nothing")
@@ -78,14 +79,17 @@ class Assumptions:
     access_log_bytes: float = _assume(330, "a line of the API's access log")
     answer_bytes: float = _assume(1200, "bytes that leave AWS for a request: head, body, TLS")
     secret_reads: float = _assume(200_000, "reads of secrets in a month, by functions that start or look again")
-    alarms: float = _assume(20, "alarms")
+    alarms: float = _assume(30, "alarms")
     upload_every_seconds: float = _assume(60, "upload_every_seconds of the configuration")
     pull_every_seconds: float = _assume(60, "pull_every_seconds of the configuration")
 
 
 @dataclass(frozen=True)
 class Module:
-    """What infra/aws says: memory of its functions (MB), and the defaults of variables that are numbers."""
+    """What infra/aws says: memory of its functions (MB), and the defaults of variables that are numbers.
+
+    Those within a variable are `database.max_capacity` and the like.
+    """
 
     memory: Mapping[str, int]
     defaults: Mapping[str, float]
@@ -94,10 +98,14 @@ class Module:
     def read(cls, folder: Path = MODULE) -> Module:
         functions, variables = (folder / "functions.tf").read_text(), (folder / "variables.tf").read_text()
         memory = re.findall(r"^    (\w+) = \{\n(?:(?!^    \}).*\n)*?\s+memory\s+= (\d+)", functions, re.MULTILINE)
-        defaults = re.findall(
-            r'^variable "(\w+)" \{\n(?:(?!^\}).*\n)*?\s+default\s+= ([\d.]+)\n', variables, re.MULTILINE
-        )
-        return cls({name: int(mb) for name, mb in memory}, {name: float(value) for name, value in defaults})
+        defaults: dict[str, float] = {}
+        for name, body in re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', variables, re.MULTILINE | re.DOTALL):
+            own = re.findall(r"^  default\s+= ([\d.]+)$", body, re.MULTILINE)
+            if own:
+                defaults[name] = float(own[0])
+            parts = re.findall(r"^    (\w+)\s+= optional\(number, ([\d.]+)\)$", body, re.MULTILINE)
+            defaults |= {f"{name}.{part}": float(found) for part, found in parts}
+        return cls({name: int(mb) for name, mb in memory}, defaults)
 
 
 @dataclass(frozen=True)
@@ -144,9 +152,9 @@ def work(m: Measured, a: Assumptions, module: Module, transport: str) -> Work:
     events = batches / a.event_batches
     accept, put = (m.answers.batch, a.s3_put_ms) if transport == "http" else (m.answers.upload, 0.0)
     lists = _lists(module)
-    answers = m.answers
+    answers, kept = m.answers, module.defaults["authorizer_cache_seconds"]
     invocations = {
-        "authorizer": (asked + polls) * (1 - a.authorizer_hits),
+        "authorizer": asked * _missed(kept, a.upload_every_seconds) + polls * _missed(kept, a.pull_every_seconds),
         "ingest": asked,
         "config": polls,
         "identity": tokens,
@@ -195,6 +203,16 @@ def work(m: Measured, a: Assumptions, module: Module, transport: str) -> Work:
         ledger_bytes_an_hour=batches * m.ledger_bytes,
         store_requests=max(wal / _IO_BYTES, events) + tokens,
     )
+
+
+def _missed(kept_seconds: float, every_seconds: float) -> float:
+    """The share of requests, so far apart, that the authorizer is asked of: its answers are kept for a while."""
+    return 1 / (1 + max(kept_seconds - 1, 0) // every_seconds)
+
+
+def replayed_ms(m: Measured, a: Assumptions) -> float:
+    """What a loader that is behind takes for a batch, ten at a time; and a replay."""
+    return (m.load.own_ms + m.load.store_ms) / a.core + a.s3_get_ms + a.commit_ms / 10
 
 
 def _lists(module: Module) -> float:
@@ -274,7 +292,9 @@ def _items(of: Work, hosts: int, months: float, a: Assumptions, module: Module, 
     yield item("Secrets Manager: secrets", "secret", 3)
     yield item("Secrets Manager: reads", "secret_read", a.secret_reads)
     yield item("VPC: interface endpoints", "endpoint", a.endpoints * a.zones * HOURS_A_MONTH)
-    yield item("Aurora: capacity", "aurora_acu", acu(of, hosts, a) * HOURS_A_MONTH)
+    capacity = acu(of, hosts, a) * a.instances
+    yield item("Aurora: capacity", "aurora_acu", capacity * HOURS_A_MONTH)
+    yield item("Aurora: RDS Proxy", "proxy", max(capacity, a.proxy_acu) * HOURS_A_MONTH)
     yield item("Aurora: storage", "aurora_storage", kept.store * hosts / GB)
     yield item("Aurora: I/O", "aurora_io", of.store_requests * months)
     yield item("Data transfer out", "transfer_out", of.sent_bytes * months / GB)

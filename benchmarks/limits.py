@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.costs import Assumptions, Module, Work, stored
+from benchmarks.costs import Assumptions, Module, Work, replayed_ms, stored
 from benchmarks.measured import Measured
 
-#: AWS's quotas of an account and region that can be raised, and what S3 takes of one prefix before it splits it.
+#: AWS's quotas of an account and region, which it raises, and what S3 takes of one prefix before it splits it: as its
+#: documentation has them, of which the copies that were looked up bear no date.
 API_REQUESTS, LAMBDA_CONCURRENCY, S3_PUTS = 10_000, 1000, 3500
 
 #: Of Aurora PostgreSQL: its volume, and the sessions that the largest writer takes.
@@ -37,14 +38,13 @@ def limits(m: Measured, of: Work, a: Assumptions, module: Module) -> list[Limit]
 
 def _limits(m: Measured, of: Work, a: Assumptions, module: Module) -> Iterator[Limit]:
     default = module.defaults
-    rollup = m.rollup.wall_ms / 1000  # of an hour of a host
-    # A loader that is behind is given ten messages an event.
-    load = (m.load.own_ms + m.load.store_ms) / a.core / 1000 + a.s3_get_ms / 1000 + a.commit_ms / 1000 / 10
+    # Of an hour of a host. Not on the clock: here others had the processors, too.
+    rollup = (m.rollup.own_ms + m.rollup.store_ms) / a.core / 1000 + m.targets * a.commit_ms / 1000
     loaders = default["loader_concurrency"]
     yield Limit(
         f"loader_concurrency = {loaders:.0f}",
         DEFAULT,
-        loaders * 3600 / (of.batches * load),
+        loaders * 3600 / (60 * replayed_ms(m, a) / 1000),
         "raise it: each loader is one session of the store",
     )
     yield Limit(
@@ -57,7 +57,21 @@ def _limits(m: Measured, of: Work, a: Assumptions, module: Module) -> Iterator[L
         f"rollup_seconds = {default['rollup_seconds']:.0f} of 300",
         DEFAULT,
         default["rollup_seconds"] * _RUNS_AN_HOUR / rollup,
-        "raise it, to 290 at most: the next run begins after 300",
+        "raise it: 290 at most, as the next run begins after 300",
+    )
+    for function in ("config", "identity"):
+        runs = default[f"concurrency.{function}"]
+        yield Limit(
+            f"concurrency.{function} = {runs:.0f}",
+            DEFAULT,
+            runs * 3600 / of.seconds[function],
+            "raise it, with the store's connections (output store_connections)",
+        )
+    yield Limit(
+        f"database.max_capacity = {default['database.max_capacity']:.0f} ACU, at {a.store_used:.0%} of its processors",
+        DEFAULT,
+        default["database.max_capacity"] / a.acu_a_vcpu * a.store_used * 3600 / of.store_seconds,
+        "raise it, up to 256",
     )
     yield Limit(
         "one run of the rollups at a time, all of the time",
@@ -91,10 +105,10 @@ def _limits(m: Measured, of: Work, a: Assumptions, module: Module) -> Iterator[L
         "a proxy before it (RDS Proxy), or more stores",
     )
     yield Limit(
-        "one look of the reconciler within 15 minutes",
+        "the reconciler's look at all hosts in one run",
         STORE,
         _LAMBDA_SECONDS / of.seconds["reconcile"],
-        "nothing is lost: each run begins elsewhere, and all hosts have their turn in some hours",
+        "each run begins at another host by chance; from ten times as many on, raise reconcile_days",
     )
     yield Limit(
         "API Gateway: 10,000 requests a second",
