@@ -39,7 +39,7 @@ _LOADED_HOSTS = 40
 
 def main(arguments: Sequence[str] = ()) -> None:
     told = _parser().parse_args(arguments)
-    console = Console(stderr=told.json, width=None if sys.stdout.isatty() else 150)
+    console = Console(stderr=told.json, width=None if sys.stdout.isatty() else 1000 if told.markdown else 150)
     try:
         prices = read_prices(told.prices)
     except (OSError, ValueError) as error:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     if told.json:
         print(json.dumps(reckoned.as_json(), indent=2))
     else:
-        show(console, reckoned)
+        show(console, reckoned, markdown=told.markdown)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=int, default=_MINUTES, help="minutes for which the agent works")
     parser.add_argument("--sample", type=Path, help="a folder where its batches stay, and are found the next time")
     parser.add_argument("--loaded-hosts", type=int, default=_LOADED_HOSTS, help="hosts of which an hour is loaded")
+    parser.add_argument("--markdown", action="store_true", help="the tables as docs/explanation/scaling.md has them")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     return parser
 

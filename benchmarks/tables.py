@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -17,12 +18,27 @@ from benchmarks.measured import Measured
 from benchmarks.reckoned import Reckoned
 
 
-def show(console: Console, of: Reckoned) -> None:
+def show(console: Console, of: Reckoned, *, markdown: bool) -> None:
+    """Print them all, for a terminal or for a page."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    console.print(f"[bold]{datetime.now(UTC):%Y-%m-%d}, on {machine}")
-    console.print(*(_measured(of.measured), _looked_up(of.prices), _assumed(of.assumptions)), sep="\n")
-    console.print(_fleet(of), _bill(of), _totals(of), _levers(of), sep="\n")
-    console.print(_first(of), _limits(of), sep="\n")
+    console.print(f"{datetime.now(UTC):%Y-%m-%d}, on {machine}\n")
+    for table in (
+        _measured(of.measured),
+        _looked_up(of.prices),
+        _assumed(of.assumptions),
+        _fleet(of),
+        _bill(of),
+        _totals(of),
+        _levers(of),
+        _first(of),
+        _limits(of),
+    ):
+        if markdown:
+            console.print(f"**{table.title}**")
+            table.title, table.box = None, MARKDOWN
+            for row in table.rows:
+                row.end_section = False
+        console.print(table, "")
 
 
 def _measured(m: Measured) -> Table:
@@ -72,7 +88,10 @@ def _assumed(assumptions: Assumptions) -> Table:
 
 
 def _fleet(of: Reckoned) -> Table:
-    table = Table("computed, transport http", *(Column(f"{n:,} hosts", justify="right") for n in of.fleets))
+    title = "What fleets ask for"
+    table = Table(
+        "computed, transport http", *(Column(f"{n:,} hosts", justify="right") for n in of.fleets), title=title
+    )
     each, kept = of.work("http"), stored(of.work("http"), of.module)
 
     def row(name: str, a_host: float, form: str = ",.0f") -> None:
