@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,6 +51,18 @@ from pg_class c
 where c.relnamespace = 'partition'::regnamespace and c.relkind = 'r' and pg_relation_size(c.oid) > 0
 """
 
+_LARGEST = b"""
+select i.inhparent::regclass::text, sum(pg_total_relation_size(c.oid))::float8
+    / sum(sum(pg_total_relation_size(c.oid))) over ()
+from pg_class c
+join pg_inherits i on i.inhrelid = c.oid
+where c.relnamespace = 'partition'::regnamespace and c.relkind = 'r' and pg_relation_size(c.oid) > 0
+    and c.relname not like 'rollup\\_%'
+group by 1
+order by 2 desc
+limit 6
+"""
+
 _LOADED = b"select sum(rows)::bigint, (select count(*) from store.target) from store.ledger"
 _WAL = b"select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
 _DAILY = b"select count(*) from store.partition where of_table not like 'rollup.%'"
@@ -74,6 +86,7 @@ class Measured:
     load_wal_bytes: float
     log_line_bytes: float  # what the loader writes of a batch
     row_bytes: float  # of a metric, with its index
+    largest: Mapping[str, float]  # tables, and their share of the bytes of a batch
     record_bytes: float  # runs and frames of a batch
     ledger_bytes: float  # a batch
     rollup: Took  # an hour of a host
@@ -112,6 +125,8 @@ def measure(sampled: Sequence[bytes], hosts: int, tables: int, console: Console)
             console.print(f"rolling up an hour of {targets} targets")
             rollup, rolled_up, rollup_wal = _roll_up(store, clock, hosts)
             metric_bytes, record_bytes, rollup_bytes, ledger_bytes = _asked(store, _SIZES)
+            with store.transaction() as connection:
+                largest = dict(connection.execute(_LARGEST).fetchall())
             console.print("asking the functions that answer")
             answers = measure_answers(server.dsn(), Path(name), bodies[-hosts * _SINGLY :])
             drop_partition = _drop(store, clock, now)
@@ -132,6 +147,7 @@ def measure(sampled: Sequence[bytes], hosts: int, tables: int, console: Console)
         load_wal_bytes=(after - before) / (len(ten) - EVENT),
         log_line_bytes=len(lines.getvalue()) / len(keys),
         row_bytes=metric_bytes / rows,
+        largest=largest,
         record_bytes=record_bytes / len(keys),
         ledger_bytes=ledger_bytes / len(keys),
         rollup=rollup,

@@ -61,6 +61,8 @@ def _measured(m: Measured) -> Table:
     table.add_row("loader, a row", f"{m.load.wall_ms / m.rows_a_batch * 1000:,.0f} µs")
     table.add_row("store's log of a batch", f"{m.load_wal_bytes:,.0f} B")
     table.add_row("store, a row with its index", f"{m.row_bytes:,.0f} B")
+    largest = (f"{name.rpartition('.')[2]} {share:.0%}" for name, share in m.largest.items())
+    table.add_row("store, the largest tables", ", ".join(largest))
     table.add_row("store, runs and frames of a batch", f"{m.record_bytes:,.0f} B")
     table.add_row("ledger, a batch", f"{m.ledger_bytes:,.0f} B")
     took("rollup, an hour of a host", m.rollup)

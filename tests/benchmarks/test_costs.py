@@ -29,6 +29,7 @@ _MEASURED = Measured(
     load_wal_bytes=40_960,
     log_line_bytes=300,
     row_bytes=250,
+    largest={},
     record_bytes=5000,
     ledger_bytes=400,
     rollup=Took(wall_ms=500, own_ms=10, store_ms=400),
