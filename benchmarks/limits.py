@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.costs import Assumptions, Module, Work, replayed_ms, stored
+from benchmarks.costs import stored
 from benchmarks.measured import Measured
+from benchmarks.work import Assumptions, Module, Work, replayed_ms
 
 #: AWS's quotas of an account and region, which it raises, and what S3 takes of one prefix before it splits it: as its
 #: documentation has them, of which the copies that were looked up bear no date.

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from benchmarks.costs import TRANSPORTS, Assumptions, Item, Module, Price, Work, bill, work
+from benchmarks.costs import Item, Price, bill
 from benchmarks.limits import Limit, limits
 from benchmarks.measured import Measured
+from benchmarks.work import TRANSPORTS, Assumptions, Module, Work, work
 
 
 @dataclass(frozen=True)

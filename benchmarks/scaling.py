@@ -17,17 +17,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.costs import (
-    PRICES,
-    Assumptions,
-    Module,
-    read_prices,
-)
+from benchmarks.costs import PRICES, read_prices
 from benchmarks.hosts import sample
 from benchmarks.measured import measure
 from benchmarks.reckoned import Reckoned
 from benchmarks.recorded import TABLES
 from benchmarks.tables import show
+from benchmarks.work import Assumptions, Module
 
 _FLEETS = (1000, 10_000, 100_000)
 

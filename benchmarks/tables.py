@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from benchmarks.clock import Took
-from benchmarks.costs import GB, HOURS_A_MONTH, TRANSPORTS, Assumptions, Item, Price, acu, replayed_ms, stored
+from benchmarks.costs import GB, HOURS_A_MONTH, Item, Price, acu, stored
 from benchmarks.measured import Measured
 from benchmarks.reckoned import Reckoned
+from benchmarks.work import TRANSPORTS, Assumptions, replayed_ms
 
 
 def show(console: Console, of: Reckoned, *, markdown: bool) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks.answered import Answers
 from benchmarks.clock import Took
-from benchmarks.costs import PRICES, TRANSPORTS, Assumptions, Module, Price, read_prices
+from benchmarks.costs import PRICES, Price, read_prices
 from benchmarks.measured import Measured
 from benchmarks.reckoned import Reckoned
+from benchmarks.work import TRANSPORTS, Assumptions, Module
 
 _TOOK = Took(wall_ms=2, own_ms=1, store_ms=1)
 
