@@ -1,4 +1,4 @@
-"""What one host asks of each part of a deployment on AWS in an hour: of measured figures, the module, and assumptions."""
+"""What a host asks of each part of a deployment on AWS in an hour: of measured figures, the module, and assumptions."""
 
 from __future__ import annotations
 
