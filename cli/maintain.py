@@ -13,7 +13,7 @@ from cli.ending import FAILED, fail
 
 
 def maintain(
-    task: Annotated[str, typer.Argument(help="partitions, rollup, expire or configuration.")],
+    task: Annotated[str, typer.Argument(help="partitions, rollup, expire, configuration or fleet.")],
     store_dsn_file: DsnFile = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,

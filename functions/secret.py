@@ -72,7 +72,9 @@ def read_secret(name: str) -> str:
     # API Gateway waits 10 seconds for the authorizer.
     patience = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
     try:
-        found = boto3.client("secretsmanager", config=patience).get_secret_value(SecretId=name)
+        found = boto3.client("secretsmanager", config=patience).get_secret_value(
+            SecretId=name, VersionStage="AWSCURRENT"
+        )
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in code:

@@ -7,20 +7,19 @@ import time
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import model_validator
 
 from functions.authorizer.authority import Authority, AuthorityError, load, parse
 from functions.authorizer.key_source import KeysEnvironment
 from functions.authorizer.keys import Keys
 from functions.authorizer.secret_keys import SecretValue
 from functions.environment import read, variable
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 
-class DoorEnvironment(KeysEnvironment):
+class DoorEnvironment(KeysEnvironment, StoreEnvironment):
     """Without an authority nobody can enrol, or exchange an assertion for a token."""
 
-    store_dsn: SecretStr
     authority_file: Path | None = None
     authority_secret: str | None = None
 
@@ -38,7 +37,7 @@ def environment() -> DoorEnvironment:
 
 @functools.cache
 def store() -> Store:
-    return Store(environment().store_dsn, "pganalytics identity")
+    return environment().store("pganalytics identity")
 
 
 def keys() -> Keys:

@@ -19,7 +19,7 @@ logger = Logger(service="pganalytics")
 
 @functools.cache
 def _store() -> Store:
-    return Store(read(ConfigEnvironment).store_dsn, "pganalytics release")
+    return read(ConfigEnvironment).store("pganalytics release")
 
 
 def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:

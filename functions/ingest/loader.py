@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from aws_lambda_powertools.utilities.data_classes import SQSEvent
-from pydantic import SecretStr
 
 from contracts.batch import Batch
 from contracts.codec import BatchError, decode, sha256
@@ -28,15 +27,14 @@ from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import Arrival
 from functions.ingest.load import Loaded, Outcome, RefusedError, load, quarantine
 from functions.retention import Retention, RetentionEnvironment
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
 _ENOUGH_ROWS = 100_000
 
 
-class LoaderEnvironment(RetentionEnvironment):
+class LoaderEnvironment(RetentionEnvironment, StoreEnvironment):
     bucket_url: str
-    store_dsn: SecretStr
 
 
 @functools.cache
@@ -51,7 +49,7 @@ def _bucket() -> Bucket:
 
 @functools.cache
 def _store() -> Store:
-    return Store(_environment().store_dsn, "pganalytics ingest")
+    return _environment().store("pganalytics ingest")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import boto3
 from botocore.config import Config
-from pydantic import Field, SecretStr, TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from functions.environment import Environment, read
+from functions.environment import read
 from functions.http import logger
 from functions.ingest import listing
 from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import unknown
 from functions.ingest.listing import Days
 from functions.ingest.loader import notification
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -99,9 +99,8 @@ def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield chunk
 
 
-class ReconcileEnvironment(Environment):
+class ReconcileEnvironment(StoreEnvironment):
     bucket_url: str
-    store_dsn: SecretStr
     queue_url: str
     reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
 
@@ -118,7 +117,7 @@ def _bucket() -> Bucket:
 
 @functools.cache
 def _store() -> Store:
-    return Store(_environment().store_dsn, "pganalytics reconcile")
+    return _environment().store("pganalytics reconcile")
 
 
 class _Notifications:

@@ -7,12 +7,16 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from functions.environment import read
 from functions.maintenance.tasks import MaintenanceEnvironment, do
 from functions.store import Store
 
 logger = Logger(service="pganalytics")
+
+#: CloudWatch's name for our own figures.
+NAMESPACE = "pgAnalytics"
 
 #: What is in hand when time is up, such as one hour of one target, has so long to end.
 _SLACK_SECONDS = 30
@@ -31,7 +35,7 @@ def _environment() -> MaintenanceEnvironment:
 
 @functools.cache
 def _store() -> Store:
-    return Store(_environment().store_dsn, "pganalytics maintenance")
+    return _environment().store("pganalytics maintenance")
 
 
 def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -47,4 +51,15 @@ def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
 
     done = do(event.get("task"), _store(), _environment(), datetime.now(UTC), seconds_left)
     logger.info(done["task"], extra=done)
+    if done["task"] == "fleet" and "running" not in done and (deployment := _environment().deployment):
+        _tell(deployment, done)
     return done
+
+
+def _tell(deployment: str, counted: dict[str, Any]) -> None:
+    """Tell CloudWatch the figures of the fleet, in its embedded metric format: a line of the log."""
+    metrics = EphemeralMetrics(namespace=NAMESPACE)
+    metrics.add_dimension(name="Deployment", value=deployment)
+    metrics.add_metric(name="Agents", unit=MetricUnit.Count, value=counted["agents"])
+    metrics.add_metric(name="SilentAgents", unit=MetricUnit.Count, value=counted["silent"])
+    metrics.flush_metrics()

@@ -7,15 +7,16 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from functions.maintenance.alone import alone
 from functions.maintenance.configuration import forget
 from functions.maintenance.expire import expire
+from functions.maintenance.fleet import count
 from functions.maintenance.partitions import turn
 from functions.maintenance.rollup import roll_up
 from functions.retention import Retention, RetentionEnvironment
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 
 class UnknownTaskError(ValueError):
@@ -34,8 +35,10 @@ class TaskEnvironment(RetentionEnvironment):
         return replace(super().retention, rollups=self.rollup_keep_days)
 
 
-class MaintenanceEnvironment(TaskEnvironment):
-    store_dsn: SecretStr
+class MaintenanceEnvironment(TaskEnvironment, StoreEnvironment):
+    """`deployment` is what figures of the fleet go by in CloudWatch; without it none are told there."""
+
+    deployment: str | None = None
 
 
 #: Seconds that a task may still take; at 0 it ends with what it has in hand.
@@ -60,11 +63,16 @@ def _configuration(store: Store, _told: TaskEnvironment, now: datetime, _seconds
     return forget(store, now)
 
 
+def _fleet(store: Store, _told: TaskEnvironment, now: datetime, _seconds_left: SecondsLeft) -> object:
+    return count(store, now)
+
+
 TASKS: Mapping[str, _Task] = {
     "partitions": _partitions,
     "rollup": _rollup,
     "expire": _expire,
     "configuration": _configuration,
+    "fleet": _fleet,
 }
 
 

@@ -10,28 +10,27 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler import Response, content_types
 from aws_lambda_powertools.event_handler.openapi.params import Path, Query
-from pydantic import SecretStr
 
 from contracts.limits import BIGINT_MAX, OID_MAX
 from contracts.metrics import CATALOGUE
 from contracts.version import __version__
-from functions.environment import Environment, read
+from functions.environment import read
 from functions.http import HttpApi, ProblemError, answers, problem
 from functions.instants import Instant
 from functions.pages import DEFAULT_ITEMS, MAX_CURSOR, MAX_ITEMS, CursorError
 from functions.query import coverage, fleet, readings
 from functions.query.answers import Agents, Coverage, Health, Readings, TargetDetail, Targets, Version
 from functions.query.asked import AskedError, Values, ask
-from functions.store import Store
+from functions.store import Store, StoreEnvironment
 
 
-class QueryEnvironment(Environment):
-    store_dsn: SecretStr
+class QueryEnvironment(StoreEnvironment):
+    pass
 
 
 @functools.cache
 def _store() -> Store:
-    return Store(read(QueryEnvironment).store_dsn, "pganalytics query")
+    return read(QueryEnvironment).store("pganalytics query")
 
 
 Limit = Annotated[int, Query(ge=1, le=MAX_ITEMS, description="Items of a page.")]

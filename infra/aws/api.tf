@@ -71,8 +71,9 @@ resource "aws_apigatewayv2_authorizer" "tokens" {
   authorizer_uri                    = aws_lambda_function.this["authorizer"].invoke_arn
   authorizer_payload_format_version = "2.0"
   enable_simple_responses           = true
-  identity_sources                  = ["$request.header.Authorization"]
-  authorizer_result_ttl_in_seconds  = 0 # an answer holds for one route; kept by token, it would open the others
+  # An answer is kept by both: it hangs on nothing else of a request, unless the token is bound to a certificate.
+  identity_sources                 = ["$request.header.Authorization", "$context.routeKey"]
+  authorizer_result_ttl_in_seconds = var.agent_domain == null ? var.authorizer_cache_seconds : 0
 }
 
 resource "aws_apigatewayv2_integration" "function" {

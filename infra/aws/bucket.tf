@@ -58,23 +58,47 @@ resource "aws_s3_bucket_lifecycle_configuration" "batches" {
   }
 
   dynamic "rule" {
-    for_each = var.bucket_keep_days[*]
+    for_each = var.bucket_keep_days == null && var.bucket_cold == null ? [] : ["batches"]
 
     content {
-      id     = "batches"
+      id     = rule.value
       status = "Enabled"
 
       filter {
         prefix = local.batches
       }
 
-      expiration {
-        days = rule.value
+      # S3 leaves objects under 128 KiB where they are, which is what they would be billed as.
+      dynamic "transition" {
+        for_each = var.bucket_cold[*]
+
+        content {
+          days          = transition.value.after_days
+          storage_class = transition.value.class
+        }
+      }
+
+      dynamic "expiration" {
+        for_each = var.bucket_keep_days[*]
+
+        content {
+          days = expiration.value
+        }
       }
     }
   }
 
   depends_on = [aws_s3_bucket_versioning.batches]
+
+  lifecycle {
+    precondition {
+      condition = (
+        var.bucket_cold == null || var.bucket_keep_days == null ? true :
+        var.bucket_keep_days >= var.bucket_cold.after_days + (var.bucket_cold.class == "GLACIER_IR" ? 90 : 30)
+      )
+      error_message = "bucket_cold: S3 bills 90 days of GLACIER_IR and 30 of STANDARD_IA at least; with bucket_keep_days batches would leave the bucket before."
+    }
+  }
 }
 
 data "aws_iam_policy_document" "bucket" {
@@ -93,6 +117,26 @@ data "aws_iam_policy_document" "bucket" {
       test     = "Bool"
       variable = "aws:SecureTransport"
       values   = ["false"]
+    }
+  }
+
+  # What is in the log of record stays as it is: whoever writes, functions and agents alike, makes new objects only.
+  # Who restores a bucket puts objects with that header, too: a copy has none, and is denied.
+  statement {
+    sid       = "CreateOnly"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["true"]
     }
   }
 }

@@ -4,6 +4,11 @@
 locals {
   authorities = var.agent_domain == null ? {} : { agents = var.agent_domain.authorities }
 
+  agent_url = (
+    var.agent_domain != null ? "https://${var.agent_domain.name}" :
+    var.domain != null ? "https://${var.domain.name}" : aws_apigatewayv2_api.this.api_endpoint
+  )
+
   domains = merge(
     var.domain == null ? {} : { open = merge(var.domain, { mutual = false }) },
     var.agent_domain == null ? {} : {
@@ -38,6 +43,18 @@ resource "aws_s3_bucket_versioning" "truststore" {
 
   versioning_configuration {
     status = "Enabled"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "truststore" {
+  for_each = local.authorities
+
+  bucket = aws_s3_bucket.truststore[each.key].id
+
+  rule {
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
   }
 }
 

@@ -9,16 +9,50 @@ locals {
 
   bind_tokens = tostring(var.agent_domain != null)
 
+  # Where the store is; each function that uses it is told.
+  store_environment = merge(
+    { PGANALYTICS_STORE_DSN_SECRET = local.store_secret },
+    var.database == null ? {} : { PGANALYTICS_STORE_AT = local.store_at },
+  )
+
+  # A deployment invokes these before the other functions are new.
+  invoked = toset(["migrations", "rotation"])
+
+  # Connections to the store are one for each run at a time: how many may there be?
+  concurrency = var.concurrency == null ? {} : {
+    identity    = var.concurrency.identity
+    config      = var.concurrency.config
+    query       = var.concurrency.query
+    maintenance = 5 # as many as there are tasks
+    release     = 1
+    reconcile   = 1
+    migrations  = 1
+  }
+
   keep_days_by_metric = join(",", [for metric, days in var.store_keep_days_by_metric : "${metric}=${days}"])
 
   may_write_batches = { actions = ["s3:PutObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
   # For listing; and without it S3 answers 403 rather than 404 for an object that is not there.
   may_list_batches = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.batches.arn] }
   may_read_batches = { actions = ["s3:GetObject"], resources = ["${aws_s3_bucket.batches.arn}/${local.batches}*"] }
-  may_read_store   = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.store.arn] }
+  may_read_store   = { actions = ["secretsmanager:GetSecretValue"], resources = [local.store_secret] }
   may_read_keys    = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.keys.arn] }
   may_read_authority = {
     actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.authority.arn]
+  }
+  may_rotate_keys = {
+    actions = [
+      "secretsmanager:DescribeSecret",
+      "secretsmanager:GetSecretValue",
+      "secretsmanager:PutSecretValue",
+      "secretsmanager:UpdateSecretVersionStage",
+    ]
+    resources = [aws_secretsmanager_secret.keys.arn]
+  }
+  # Its first value: whoever makes it never reads one.
+  may_make_authority = {
+    actions   = ["secretsmanager:DescribeSecret", "secretsmanager:PutSecretValue"]
     resources = [aws_secretsmanager_secret.authority.arn]
   }
   may_take_messages = {
@@ -31,7 +65,7 @@ locals {
     resources = [aws_sqs_queue.batches.arn]
   }
 
-  # What Lambda itself does to bring a function into a network; these actions know no resources.
+  # What Lambda itself does to bring a function into a network.
   may_join_network = {
     actions = [
       "ec2:CreateNetworkInterface",
@@ -41,7 +75,7 @@ locals {
       "ec2:AssignPrivateIpAddresses",
       "ec2:UnassignPrivateIpAddresses",
     ]
-    resources = ["*"]
+    resources = ["*"] # these actions know no resources
   }
 
   # API Gateway waits 30 seconds for a function and 10 for the authorizer.
@@ -68,7 +102,6 @@ locals {
       environment = {
         PGANALYTICS_KEYS_SECRET      = aws_secretsmanager_secret.keys.arn
         PGANALYTICS_AUTHORITY_SECRET = aws_secretsmanager_secret.authority.arn
-        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
         PGANALYTICS_BIND_TOKENS      = local.bind_tokens
       }
     }
@@ -90,7 +123,6 @@ locals {
       may        = [local.may_take_messages, local.may_read_batches, local.may_list_batches, local.may_read_store]
       environment = {
         PGANALYTICS_BUCKET_URL          = local.bucket_url
-        PGANALYTICS_STORE_DSN_SECRET    = aws_secretsmanager_secret.store.arn
         PGANALYTICS_KEEP_DAYS           = tostring(var.store_keep_days)
         PGANALYTICS_KEEP_DAYS_BY_METRIC = local.keep_days_by_metric
       }
@@ -103,10 +135,9 @@ locals {
       uses_store = true
       may        = [local.may_send_messages, local.may_list_batches, local.may_read_store]
       environment = {
-        PGANALYTICS_BUCKET_URL       = local.bucket_url
-        PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn
-        PGANALYTICS_QUEUE_URL        = aws_sqs_queue.batches.id
-        PGANALYTICS_RECONCILE_DAYS   = tostring(var.reconcile_days)
+        PGANALYTICS_BUCKET_URL     = local.bucket_url
+        PGANALYTICS_QUEUE_URL      = aws_sqs_queue.batches.id
+        PGANALYTICS_RECONCILE_DAYS = tostring(var.reconcile_days)
       }
     }
     config = {
@@ -116,7 +147,7 @@ locals {
       timeout     = 29
       uses_store  = true
       may         = [local.may_read_store]
-      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+      environment = {}
     }
     release = {
       artifact    = "config"
@@ -125,7 +156,7 @@ locals {
       timeout     = 120
       uses_store  = true
       may         = [local.may_read_store]
-      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+      environment = {}
     }
     query = {
       artifact    = "query"
@@ -134,7 +165,7 @@ locals {
       timeout     = 29
       uses_store  = true
       may         = [local.may_read_store]
-      environment = { PGANALYTICS_STORE_DSN_SECRET = aws_secretsmanager_secret.store.arn }
+      environment = {}
     }
     maintenance = {
       artifact   = "maintenance"
@@ -144,12 +175,33 @@ locals {
       uses_store = true
       may        = [local.may_read_store]
       environment = {
-        PGANALYTICS_STORE_DSN_SECRET     = aws_secretsmanager_secret.store.arn
         PGANALYTICS_KEEP_DAYS            = tostring(var.store_keep_days)
         PGANALYTICS_KEEP_DAYS_BY_METRIC  = local.keep_days_by_metric
         PGANALYTICS_ROLLUP_KEEP_DAYS     = tostring(var.rollup_keep_days)
         PGANALYTICS_ROLLUP_SECONDS       = tostring(var.rollup_seconds)
         PGANALYTICS_QUARANTINE_KEEP_DAYS = tostring(var.quarantine_keep_days)
+        PGANALYTICS_DEPLOYMENT           = var.name
+      }
+    }
+    migrations = {
+      artifact    = "migrations"
+      handler     = "infra.database.handler.handler"
+      memory      = 512
+      timeout     = 900
+      uses_store  = true
+      may         = [local.may_read_store]
+      environment = {}
+    }
+    rotation = {
+      artifact   = "authorizer"
+      handler    = "functions.authorizer.rotation_handler.handler"
+      memory     = 512
+      timeout    = 60
+      uses_store = false
+      may        = [local.may_rotate_keys, local.may_make_authority]
+      environment = {
+        PGANALYTICS_KEYS_SECRET      = aws_secretsmanager_secret.keys.arn
+        PGANALYTICS_AUTHORITY_SECRET = aws_secretsmanager_secret.authority.arn
       }
     }
   }
@@ -192,7 +244,7 @@ data "aws_iam_policy_document" "function" {
   }
 
   dynamic "statement" {
-    for_each = concat(each.value.may, each.value.uses_store && var.network != null ? [local.may_join_network] : [])
+    for_each = concat(each.value.may, each.value.uses_store && local.network != null ? [local.may_join_network] : [])
 
     content {
       actions   = statement.value.actions
@@ -210,7 +262,7 @@ resource "aws_iam_role_policy" "function" {
 }
 
 resource "aws_lambda_function" "this" {
-  for_each = local.functions
+  for_each = { for name, function in local.functions : name => function if !contains(local.invoked, name) }
 
   function_name    = "${var.name}-${each.key}"
   role             = aws_iam_role.function[each.key].arn
@@ -221,14 +273,17 @@ resource "aws_lambda_function" "this" {
   architectures    = [var.architecture]
   memory_size      = each.value.memory
   timeout          = each.value.timeout
+  layers           = each.value.uses_store ? var.layers : []
   tags             = local.tags
 
+  reserved_concurrent_executions = lookup(local.concurrency, each.key, -1)
+
   environment {
-    variables = each.value.environment
+    variables = merge(each.value.environment, each.value.uses_store ? local.store_environment : {})
   }
 
   dynamic "vpc_config" {
-    for_each = each.value.uses_store ? var.network[*] : []
+    for_each = each.value.uses_store ? local.network[*] : []
 
     content {
       subnet_ids         = vpc_config.value.subnet_ids
@@ -236,5 +291,8 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.function]
+  depends_on = [
+    aws_cloudwatch_log_group.function, aws_iam_role_policy.function,
+    aws_lambda_invocation.migrations, # new code never meets an old schema
+  ]
 }

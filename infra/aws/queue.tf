@@ -80,5 +80,5 @@ resource "aws_lambda_event_source_mapping" "loader" {
     maximum_concurrency = var.loader_concurrency
   }
 
-  depends_on = [aws_iam_role_policy.function]
+  depends_on = [aws_iam_role_policy.function, aws_lambda_invocation.migrations]
 }

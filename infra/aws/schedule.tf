@@ -18,6 +18,10 @@ locals {
       every       = "rate(1 day)"
       description = "Removes configurations that were computed for agents which are gone."
     }
+    fleet = {
+      every       = "rate(5 minutes)"
+      description = "Counts agents, and those that are silent."
+    }
   }
 }
 

@@ -1,6 +1,9 @@
-# Values are put by hand (docs/how-to/deploy-on-aws.md): Terraform's state never has them.
+# Values are put by hand, or made by functions (deploy.tf): Terraform's state never has them.
 
+# Of a store that is there already. RDS keeps the secret of one that the module makes.
 resource "aws_secretsmanager_secret" "store" {
+  for_each = toset(var.database == null ? ["given"] : [])
+
   name                    = "${var.name}/store-dsn"
   description             = "Connection string of the store, as libpq reads it."
   recovery_window_in_days = var.secret_recovery_days

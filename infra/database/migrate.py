@@ -41,6 +41,12 @@ def newest() -> str:
     return head
 
 
+def ran(before: str | None, after: str) -> tuple[str, ...]:
+    """The versions that come after one and up to another, in their order."""
+    found = ScriptDirectory.from_config(_config()).iterate_revisions(after, before or "base")
+    return tuple(reversed([each.revision for each in found]))
+
+
 def sql() -> str:
     """The statements of all migrations, for those who apply them by hand."""
     config = _config()

@@ -23,6 +23,7 @@ EVERY = {
     "rollup": timedelta(minutes=5),
     "expire": timedelta(days=1),
     "configuration": timedelta(days=1),
+    "fleet": timedelta(minutes=5),
 }
 
 #: So often the releases that are on their way are looked at.

@@ -89,6 +89,7 @@ class Settings(BaseModel):
         values = {
             "bucket_url": self.bucket_url,
             "store_dsn": self.store_dsn.get_secret_value(),
+            "store_at": None,
             "keys_file": str(self.keys_file),
             "authority_file": None if self.authority_file is None else str(self.authority_file),
             "bind_tokens": "false" if self.client_ca is None else "true",

@@ -1,19 +1,25 @@
-"""Reads the Terraform module as text: `terraform fmt` puts a block's last brace where its first line begins."""
+"""Reads the Terraform module as HCL: texts as they are, expressions as `${…}`."""
 
 from __future__ import annotations
 
-import re
+import functools
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import hcl2
+from hcl2.utils import SerializationOptions
 
 from functions.environment import Environment
 from infra.build import ROOT
 
 FOLDER = ROOT / "infra" / "aws"
+
+Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ class Function:
     name: str
     artifact: str
     handler: str
+    timeout: int
     may: frozenset[str]
     environment: frozenset[str]
 
@@ -43,34 +50,62 @@ class Function:
         raise AssertionError(f"{self.name}: it is not one model that {self.module} reads")
 
 
+@functools.cache
+def parsed() -> tuple[Body, ...]:
+    """The module's files, comments included."""
+    options = SerializationOptions(strip_string_quotes=True)
+    return tuple(hcl2.loads(path.read_text(), serialization_options=options) for path in sorted(FOLDER.glob("*.tf")))
+
+
+@functools.cache
 def text() -> str:
     return "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.tf")))
 
 
-def blocks(kind: str) -> dict[str, str]:
-    """The bodies of all blocks of one kind, such as `variable`, or `resource "aws_sqs_queue"`, by name."""
-    return dict(re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}$', text(), re.MULTILINE | re.DOTALL))
+def declared(kind: str) -> dict[str, Body]:
+    """The bodies of `variable` or `output` blocks, by name."""
+    return {name: body for file in parsed() for block in file.get(kind, ()) for name, body in block.items()}
+
+
+def resources(kind: str, of: str = "resource") -> dict[str, Body]:
+    """The bodies of all resources (or `data`) of one type, by name."""
+    blocks = [block for file in parsed() for block in file.get(of, ()) if kind in block]
+    return {name: body for block in blocks for name, body in block[kind].items()}
+
+
+def types(of: str) -> set[str]:
+    """The types of all resources, or of all `data`."""
+    return {kind for file in parsed() for block in file.get(of, ()) for kind in block if not kind.startswith("__")}
+
+
+def local(name: str) -> Any:
+    """The value of a local, wherever it is said."""
+    (found,) = [block[name] for file in parsed() for block in file.get("locals", ()) if name in block]
+    return found
+
+
+def given(body: Body) -> dict[str, Any]:
+    """What a block says, without what the parser adds."""
+    return {name: value for name, value in body.items() if not name.startswith("__")}
 
 
 def functions() -> Iterator[Function]:
-    entries = text().partition("\n  functions = {\n")[2].partition("\n  }\n")[0]
-    for name, body in re.findall(r"^    (\w+) = {\n(.*?)^    }$", entries + "\n", re.MULTILINE | re.DOTALL):
-        said = dict(re.findall(r'^      (\w+) += "(.*)"$', body, re.MULTILINE))
-        may = re.search(r"may += \[(.*)\]", body)
-        assert may is not None, name
+    of_store = {"PGANALYTICS_STORE_DSN_SECRET", "PGANALYTICS_STORE_AT"}
+    assert all(name in local("store_environment") for name in of_store)
+    for name, body in given(local("functions")).items():
         yield Function(
             name=name,
-            artifact=said["artifact"],
-            handler=said["handler"],
-            may=frozenset(re.findall(r"local\.(\w+)", may[1])),
-            environment=frozenset(re.findall(r"(PGANALYTICS_\w+) +=", body)),
+            artifact=body["artifact"],
+            handler=body["handler"],
+            timeout=local("loader_timeout") if body["timeout"] == "${local.loader_timeout}" else body["timeout"],
+            may=frozenset(each.removeprefix("${local.").removesuffix("}") for each in body["may"]),
+            environment=frozenset(given(body["environment"])) | (of_store if body["uses_store"] else set()),
         )
 
 
 def routes() -> dict[str, tuple[str, bool]]:
     """Function and openness of each entry of `local.routes`."""
-    found = re.findall(r'^    "(\w+ /\S+)" += { function = "(\w+)", open = (true|false) }$', text(), re.MULTILINE)
-    return {key: (function, is_open == "true") for key, function, is_open in found}
+    return {key: (route["function"], route["open"]) for key, route in given(local("routes")).items()}
 
 
 def zips(folder: Path) -> Path:

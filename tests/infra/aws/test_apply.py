@@ -16,12 +16,21 @@ import boto3
 import pytest
 import urllib3
 from moto.apigatewayv2.models import DomainName
+from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from contracts.routes import ROUTES
+from functions.authorizer import rotation_handler
 from functions.authorizer.authority import create
 from functions.authorizer.authority import load as load_authority
+from functions.authorizer.authority import parse as parse_authority
+from functions.authorizer.keys import Keys, dump
+from functions.authorizer.keys import parse as parse_keys
+from functions.authorizer.rotation import ROTATION_SECONDS, fresh
+from functions.authorizer.tokens import issue, verify
 from functions.ingest.loader import object_keys
 from functions.maintenance.tasks import TASKS
+from tests.ansible.options import AGENT, specified
+from tests.functions.events import agent_claims
 from tests.infra.aws.module import FOLDER, functions, zips
 
 pytest.importorskip("flask", reason="moto's server needs flask and flask-cors")
@@ -48,7 +57,9 @@ provider "aws" {{
 module "pganalytics" {{
   source           = "{source}"
   artifacts        = "{artifacts}"
-  bucket_keep_days = 45
+  bucket_keep_days = 400
+  bucket_cold      = {{ after_days = 30 }}
+  alarm_emails     = ["dba@example.org"]
   tags             = {{ Team = "databases" }}
   {more}
 }}
@@ -59,7 +70,13 @@ output "module" {{
 """
 
 
-_DOMAINS = """
+#: What a deployment may have besides: names of its own, client certificates, a store that the module makes.
+_MORE = """
+  database = {
+    vpc_id     = "%(vpc)s"
+    subnet_ids = ["%(subnets)s"]
+  }
+  concurrency = null
   domain = {
     name            = "pganalytics.example.org"
     certificate_arn = "arn:aws:acm:eu-central-1:123456789012:certificate/open"
@@ -82,12 +99,18 @@ class Account:
         self._terraform = terraform
         self._write = write
 
-    def apply(self, more: str = "") -> dict[str, Any]:
+    def apply(self, more: str = "", *options: str) -> dict[str, Any]:
         """Apply the module with more variables than the tests' own; its outputs."""
         self._write(more)
-        self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
+        self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30", *options)
         made: dict[str, Any] = json.loads(self._terraform("output", "-json"))["module"]["value"]
         return made
+
+    def changes(self) -> set[str]:
+        """What another plan would change, by address."""
+        self._terraform("plan", "-no-color", "-input=false", "-parallelism=30", "-out=plan")
+        planned = json.loads(self._terraform("show", "-json", "plan"))["resource_changes"]
+        return {each["address"] for each in planned if each["change"]["actions"] not in (["no-op"], ["read"])}
 
     def variables(self, function: str) -> dict[str, str]:
         found = self.client("lambda").get_function_configuration(FunctionName=self.made["functions"][function])
@@ -112,6 +135,30 @@ class Account:
 
 @pytest.fixture(scope="module")
 def moto_url() -> Iterator[str]:
+    """moto's server; it runs no function but the rotation, for whose answer Secrets Manager and Terraform wait."""
+    real = LambdaSimpleBackend.invoke
+
+    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> Any:
+        function = self.get_function(function_name)
+        if not function.function_name.endswith("-rotation"):
+            return real(self, function_name, qualifier, body, headers, response_headers)
+        with pytest.MonkeyPatch.context() as patched:
+            credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
+            for name, value in {**function.environment_vars, **credentials, "AWS_ENDPOINT_URL": urls[0]}.items():
+                patched.setenv(name, value)
+            rotation_handler._environment.cache_clear()
+            return json.dumps(rotation_handler.handler(json.loads(body), None)).encode()
+
+    urls: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(LambdaSimpleBackend, "invoke", invoke)
+        for url in _moto():
+            urls.append(url)
+            yield url
+    rotation_handler._environment.cache_clear()
+
+
+def _moto() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -152,12 +199,13 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
             capture_output=True,
             text=True,
             check=False,
-            timeout=400,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout
 
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
+    terraform("validate", "-no-color")
     made = Account(moto_url, terraform, write)
     made.made = made.apply()
     return made
@@ -175,13 +223,28 @@ def test_the_bucket_is_closed_encrypted_and_keeps_versions(account: Account) -> 
     assert set(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values()) == {True}
     (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    (denied,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
-    assert denied["Effect"] == "Deny"
-    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    rules = {rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
-    assert rules["batches"]["Expiration"]["Days"] == 45
+    statements = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    denied = {each["Sid"]: (each["Action"], each["Condition"]) for each in statements if each["Effect"] == "Deny"}
+    assert denied == {
+        "TlsOnly": ("s3:*", {"Bool": {"aws:SecureTransport": "false"}}),
+        "CreateOnly": ("s3:PutObject", {"Null": {"s3:if-none-match": "true"}}),
+    }
     tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
     assert tags == {"Application": "pganalytics", "Deployment": "pganalytics", "Team": "databases"}
+
+
+def test_batches_become_cheap_and_then_go(account: Account) -> None:
+    found = account.client("s3").get_bucket_lifecycle_configuration(Bucket=account.made["bucket"])["Rules"]
+    rules = {rule["ID"]: rule for rule in found}
+    assert rules["batches"]["Filter"] == {"Prefix": "batches/v1/"}
+    assert rules["batches"]["Transitions"] == [{"Days": 30, "StorageClass": "GLACIER_IR"}]
+    assert rules["batches"]["Expiration"]["Days"] == 400
+    assert "Transitions" not in rules["leftovers"]
+
+
+def test_nothing_is_changed_by_a_second_plan_but_what_moto_tells_otherwise(account: Account) -> None:
+    """It gives the redrive policy back with other white space, and the queue's policy names the queue."""
+    assert account.changes() <= {f"module.pganalytics.aws_sqs_queue{kind}.batches" for kind in ("", "_policy")}
 
 
 def test_what_is_given_up_is_kept_as_a_dead_letter(account: Account) -> None:
@@ -235,7 +298,7 @@ def test_functions_are_told_names_of_secrets_and_no_values(account: Account) -> 
     for function in functions():
         found = client.get_function_configuration(FunctionName=account.made["functions"][function.name])
         variables = found["Environment"]["Variables"]
-        assert variables.keys() == function.environment
+        assert variables.keys() == function.environment - {"PGANALYTICS_STORE_AT"}  # the store is not ours yet
         assert (found["Handler"], found["Runtime"], found["Architectures"]) == (
             function.handler,
             "python3.13",
@@ -271,6 +334,9 @@ def test_every_function_has_a_role_of_its_own_that_names_what_it_may(account: Ac
         "release": read_secret,
         "query": read_secret,
         "maintenance": read_secret,
+        "migrations": read_secret,
+        "rotation": read_secret
+        | {f"secretsmanager:{name}" for name in ("DescribeSecret", "PutSecretValue", "UpdateSecretVersionStage")},
     }
 
 
@@ -285,6 +351,8 @@ def test_the_api_has_the_routes_and_the_authorizer_before_them(account: Account)
     authorizer = client.get_authorizer(ApiId=api["ApiId"], AuthorizerId=authorizer_id)
     assert authorizer["EnableSimpleResponses"] is True
     assert "pganalytics-authorizer" in authorizer["AuthorizerUri"]
+    assert set(authorizer["IdentitySource"]) == {"$request.header.Authorization", "$context.routeKey"}
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
 
 
 def test_logins_have_a_rate_of_their_own(account: Account) -> None:
@@ -293,47 +361,6 @@ def test_logins_have_a_rate_of_their_own(account: Account) -> None:
     settings = client.get_stage(ApiId=api["ApiId"], StageName="$default")["RouteSettings"]
     rates = {route: (each["ThrottlingRateLimit"], each["ThrottlingBurstLimit"]) for route, each in settings.items()}
     assert rates == {"POST /v1/auth/login": (10, 10), "PUT /v1/auth/password": (10, 10)}
-
-
-@pytest.fixture
-def _domains_as_aws_tells_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto leaves out what AWS adds to a domain: that it is there now, and where its record must lead."""
-    real = DomainName.to_json
-
-    def told(self: DomainName) -> dict[str, Any]:
-        added = {"domainNameStatus": "AVAILABLE", "apiGatewayDomainName": f"d-{self.domain_name}", "hostedZoneId": "Z1"}
-        found = real(self)
-        return {**found, "domainNameConfigurations": [{**each, **added} for each in found["domainNameConfigurations"]]}
-
-    monkeypatch.setattr(DomainName, "to_json", told)
-
-
-@pytest.mark.usefixtures("_domains_as_aws_tells_of_them")
-def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account) -> None:
-    client = account.client("apigatewayv2")
-    (api,) = client.get_apis()["Items"]
-    assert account.made["agent_url"] == account.made["url"]
-    assert api["DisableExecuteApiEndpoint"] is False
-    assert {account.variables(name)["PGANALYTICS_BIND_TOKENS"] for name in ("authorizer", "identity")} == {"false"}
-
-    made = account.apply(_DOMAINS)
-    assert made["url"] == "https://pganalytics.example.org"
-    assert made["agent_url"] == "https://agents.example.org"
-    assert made["domains"]["agents.example.org"] == {"target": "d-agents.example.org", "zone": "Z1"}
-    (api,) = client.get_apis()["Items"]
-    assert api["DisableExecuteApiEndpoint"] is True
-    assert {account.variables(name)["PGANALYTICS_BIND_TOKENS"] for name in ("authorizer", "identity")} == {"true"}
-    for name in ("pganalytics.example.org", "agents.example.org"):
-        (mapping,) = client.get_api_mappings(DomainName=name)["Items"]
-        assert (mapping["ApiId"], mapping["Stage"]) == (api["ApiId"], "$default")
-    # Operators and hosts that enrol have no certificate, and come by the other name.
-    assert not client.get_domain_name(DomainName="pganalytics.example.org").get("MutualTlsAuthentication")
-    mutual = client.get_domain_name(DomainName="agents.example.org")["MutualTlsAuthentication"]
-    bucket, _, key = mutual["TruststoreUri"].removeprefix("s3://").partition("/")
-    stored = account.client("s3").get_object(Bucket=bucket, Key=key, VersionId=mutual["TruststoreVersion"])
-    content = stored["Body"].read()
-    assert b"BEGIN CERTIFICATE" in content
-    assert b"PRIVATE" not in content
 
 
 def test_logs_do_not_stay_for_ever(account: Account) -> None:
@@ -362,8 +389,200 @@ def test_releases_are_looked_at_by_the_clock(account: Account) -> None:
     assert target["Arn"].endswith(":function:pganalytics-release")
 
 
-def test_secrets_stand_empty_until_an_operator_fills_them(account: Account) -> None:
+def test_functions_hold_no_more_connections_than_are_told(account: Account) -> None:
+    client, runs = account.client("lambda"), {}
+    for name, function in account.made["functions"].items():
+        found = client.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
+        if found is not None:
+            runs[name] = found
+    (mapping,) = client.list_event_source_mappings()["EventSourceMappings"]
+    loaders = mapping["ScalingConfig"]["MaximumConcurrency"]
+    connected = {function.name for function in functions() if "PGANALYTICS_STORE_DSN_SECRET" in function.environment}
+    assert runs.keys() | {"loader"} == connected
+    assert account.made["store_connections"] == sum(runs.values()) + loaders == 52
+
+
+def test_alarms_are_told_to_an_encrypted_topic_and_by_mail(account: Account) -> None:
+    alarms = account.client("cloudwatch").describe_alarms(MaxRecords=100)["MetricAlarms"]
+    (topic,) = account.made["alarm_topics"]
+    assert all(alarm["AlarmActions"] == alarm["OKActions"] == [topic] for alarm in alarms)
+    names = {alarm["AlarmName"].removeprefix("pganalytics-") for alarm in alarms}
+    of_functions = {f"{name}-{what}" for name in account.made["functions"] for what in ("errors", "throttles")}
+    assert names == {"dead-letters", "loading-behind", "silent-agents"} | of_functions
+    dimensions = {each["Value"] for alarm in alarms for each in alarm["Dimensions"] if each["Name"] == "FunctionName"}
+    assert dimensions == set(account.made["functions"].values())
+    sns = account.client("sns")
+    assert ":key/" in sns.get_topic_attributes(TopicArn=topic)["Attributes"]["KmsMasterKeyId"]
+    (subscription,) = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "dba@example.org")
+
+
+def test_silence_is_an_alarm(account: Account) -> None:
+    client = account.client("cloudwatch")
+    (alarm,) = client.describe_alarms(AlarmNames=["pganalytics-silent-agents"])["MetricAlarms"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("pgAnalytics", "SilentAgents")
+    assert (alarm["Threshold"], alarm["TreatMissingData"]) == (0, "breaching")
+    assert account.variables("maintenance")["PGANALYTICS_DEPLOYMENT"] == alarm["Dimensions"][0]["Value"]
+
+
+def test_one_page_shows_it_all(account: Account) -> None:
+    body = account.client("cloudwatch").get_dashboard(DashboardName="pganalytics")["DashboardBody"]
+    widgets = json.loads(body)["widgets"]
+    shown = {(metric[0], metric[1]) for widget in widgets for metric in widget["properties"]["metrics"]}
+    assert shown >= {
+        ("pgAnalytics", "SilentAgents"),
+        ("AWS/ApiGateway", "Latency"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
+        *(("AWS/Lambda", name) for name in ("Errors", "Throttles", "Duration", "ConcurrentExecutions")),
+    }
+    places = [(widget["x"], widget["y"]) for widget in widgets]
+    assert len(set(places)) == len(places)
+    assert all(widget["x"] + widget["width"] <= 24 for widget in widgets)
+
+
+def test_the_store_s_secret_stands_empty_until_an_operator_fills_it(account: Account) -> None:
     client = account.client("secretsmanager")
-    for output in ("store_secret", "keys_secret", "authority_secret"):
-        with pytest.raises(client.exceptions.ResourceNotFoundException):
-            client.get_secret_value(SecretId=account.made[output])
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_secret_value(SecretId=account.made["store_secret"])
+
+
+def _keys(account: Account) -> Keys:
+    found = account.client("secretsmanager").get_secret_value(
+        SecretId=account.made["keys_secret"], VersionStage="AWSCURRENT"
+    )
+    return parse_keys(found["SecretString"].encode(), "keys")
+
+
+def test_keys_and_authority_are_made_by_the_deployment(account: Account) -> None:
+    found = account.client("secretsmanager").get_secret_value(SecretId=account.made["authority_secret"])
+    assert parse_authority(found["SecretString"].encode(), "authority").certificates
+    assert verify(issue(agent_claims(), _keys(account)), _keys(account), datetime.now(UTC).timestamp())
+
+
+def test_secrets_manager_rotates_the_keys_and_tokens_stay_good(account: Account) -> None:
+    client, name = account.client("secretsmanager"), account.made["keys_secret"]
+    described = client.describe_secret(SecretId=name)
+    assert described["RotationEnabled"] is True
+    assert described["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    before = Keys(fresh(int(datetime.now(UTC).timestamp()) - ROTATION_SECONDS))
+    client.put_secret_value(SecretId=name, SecretString=dump(before.all))
+    client.rotate_secret(SecretId=name)
+    after = _keys(account)
+    assert after.signing == before.all[1]
+    for signing in (before, after):
+        verify(issue(agent_claims(), signing), after, datetime.now(UTC).timestamp())
+
+
+def test_ansible_s_variables_are_those_of_the_role(account: Account) -> None:
+    options = specified(AGENT)["main"]
+    for transport, variables in account.made["ansible"].items():
+        assert variables.keys() <= options.keys()
+        assert all(isinstance(value, str) and options[name]["type"] == "str" for name, value in variables.items())
+        assert variables["pganalytics_agent_transport"] == transport
+        assert variables["pganalytics_agent_server_url"] == account.made["agent_url"]
+    assert list(account.made["ansible"]) == sorted(options["pganalytics_agent_transport"]["choices"])
+    assert account.made["ansible"]["s3"]["pganalytics_agent_bucket"] == account.made["bucket"]
+
+
+# Last, for it changes what was made.
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _domains_as_aws_tells_of_them() -> Iterator[None]:
+    """moto leaves out what AWS adds to a domain: that it is there now, and where its record must lead."""
+    real = DomainName.to_json
+
+    def told(self: DomainName) -> dict[str, Any]:
+        added = {"domainNameStatus": "AVAILABLE", "apiGatewayDomainName": f"d-{self.domain_name}", "hostedZoneId": "Z1"}
+        found = real(self)
+        return {**found, "domainNameConfigurations": [{**each, **added} for each in found["domainNameConfigurations"]]}
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(DomainName, "to_json", told)
+        yield
+
+
+@pytest.fixture(scope="module")
+def more(account: Account) -> dict[str, Any]:
+    """The outputs, once the module makes a store and has names of its own."""
+    ec2 = account.client("ec2")
+    (vpc,) = ec2.describe_vpcs()["Vpcs"]
+    subnets = '", "'.join(each["SubnetId"] for each in ec2.describe_subnets()["Subnets"][:2])
+    return account.apply(_MORE % {"vpc": vpc["VpcId"], "subnets": subnets}, "-refresh=false")
+
+
+def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, more: dict[str, Any]) -> None:
+    client = account.client("apigatewayv2")
+    assert more["url"] == "https://pganalytics.example.org"
+    assert more["agent_url"] == "https://agents.example.org"
+    assert more["domains"]["agents.example.org"] == {"target": "d-agents.example.org", "zone": "Z1"}
+    (api,) = client.get_apis()["Items"]
+    assert api["DisableExecuteApiEndpoint"] is True
+    assert {account.variables(name)["PGANALYTICS_BIND_TOKENS"] for name in ("authorizer", "identity")} == {"true"}
+    for name in ("pganalytics.example.org", "agents.example.org"):
+        (mapping,) = client.get_api_mappings(DomainName=name)["Items"]
+        assert (mapping["ApiId"], mapping["Stage"]) == (api["ApiId"], "$default")
+    # Operators and hosts that enrol have no certificate, and come by the other name.
+    assert not client.get_domain_name(DomainName="pganalytics.example.org").get("MutualTlsAuthentication")
+    mutual = client.get_domain_name(DomainName="agents.example.org")["MutualTlsAuthentication"]
+    bucket, _, key = mutual["TruststoreUri"].removeprefix("s3://").partition("/")
+    stored = account.client("s3").get_object(Bucket=bucket, Key=key, VersionId=mutual["TruststoreVersion"])
+    content = stored["Body"].read()
+    assert b"BEGIN CERTIFICATE" in content
+    assert b"PRIVATE" not in content
+
+
+def test_no_answer_is_kept_where_a_token_is_bound_to_a_certificate(account: Account, more: dict[str, Any]) -> None:
+    client = account.client("apigatewayv2")
+    (api,) = client.get_apis()["Items"]
+    (authorizer,) = client.get_authorizers(ApiId=api["ApiId"])["Items"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 0
+
+
+def test_a_store_of_ours_is_encrypted_backed_up_and_hard_to_delete(account: Account, more: dict[str, Any]) -> None:
+    rds = account.client("rds")
+    (cluster,) = rds.describe_db_clusters()["DBClusters"]
+    assert cluster["StorageEncrypted"] is True
+    assert cluster["DeletionProtection"] is True
+    assert cluster["BackupRetentionPeriod"] == 14
+    assert cluster["MasterUserSecret"]["SecretArn"] == more["store_secret"]
+    assert len(cluster["DBClusterMembers"]) == 2
+    assert cluster["ServerlessV2ScalingConfiguration"] == {"MinCapacity": 0.5, "MaxCapacity": 8.0}
+    (proxy,) = rds.describe_db_proxies()["DBProxies"]
+    assert proxy["RequireTLS"] is True
+    assert proxy["Endpoint"] == more["store_address"]
+    (auth,) = proxy["Auth"]
+    assert (auth["SecretArn"], auth["ClientPasswordAuthType"]) == (more["store_secret"], "POSTGRES_SCRAM_SHA_256")
+
+
+def test_functions_are_told_the_way_to_our_store_and_alone_have_one(account: Account, more: dict[str, Any]) -> None:
+    ec2, client = account.client("ec2"), account.client("lambda")
+    groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
+    ids = {name: group["GroupId"] for name, group in groups.items()}
+    for name, reached_by in (("store", "store-proxy"), ("store-proxy", "functions")):
+        (rule,) = groups[f"pganalytics-{name}"]["IpPermissions"]
+        assert rule["IpRanges"] == []
+        assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [ids[f"pganalytics-{reached_by}"]]
+        assert rule["FromPort"] == rule["ToPort"] == 5432
+    for function in functions():
+        found = client.get_function_configuration(FunctionName=more["functions"][function.name])
+        told = found["Environment"]["Variables"]
+        assert told.keys() == function.environment
+        assert found.get("VpcConfig", {}).get("SecurityGroupIds", []) == (
+            [ids["pganalytics-functions"]] if "PGANALYTICS_STORE_AT" in function.environment else []
+        )
+        if "PGANALYTICS_STORE_AT" in told:
+            assert told["PGANALYTICS_STORE_DSN_SECRET"] == more["store_secret"]
+            assert f"host={more['store_address']} " in told["PGANALYTICS_STORE_AT"]
+            assert "sslmode=verify-full" in told["PGANALYTICS_STORE_AT"]
+
+
+def test_migrations_run_when_the_store_is_ours(more: dict[str, Any]) -> None:
+    assert more["migrations"] == "{}", "moto answers with the question; what the function does is tested elsewhere"
+
+
+def test_an_account_with_a_small_quota_bounds_nothing(account: Account, more: dict[str, Any]) -> None:
+    client = account.client("lambda")
+    for function in more["functions"].values():
+        assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName=function)
+    assert more["store_connections"] is None
