@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from cli.ending import fail
-from functions.environment import EnvironmentVariableError, secret, variable
+from functions.environment import EnvironmentVariableError, read, secret, variable
 from functions.secret import SecretError, read_secret_file
+from functions.store import StoreEnvironment
 from infra.standalone.dsn import StoreDsn
 
 VARIABLE = variable("store_dsn")
@@ -55,6 +57,8 @@ def store_dsn(file: Path | None) -> SecretStr:
 
 def _from_environment() -> str:
     try:
+        if variable("store_at") in os.environ:
+            return read(StoreEnvironment).dsn.get_secret_value()
         return secret("store_dsn") or ""
     except EnvironmentVariableError as error:
         fail(str(error))

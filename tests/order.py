@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 
 #: The files that take longest, the longest first (`pytest --durations`); the others follow as they are collected.
 LONGEST = (
+    "infra/aws/test_apply.py",
     "infra/test_build.py",
     "ansible/test_step.py",
     "ansible/test_monitoring_role.py",

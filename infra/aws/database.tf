@@ -119,12 +119,6 @@ data "aws_iam_policy_document" "rds" {
       type        = "Service"
       identifiers = ["rds.amazonaws.com"]
     }
-
-    condition {
-      test     = "StringEquals"
-      variable = "aws:SourceAccount"
-      values   = [local.account]
-    }
   }
 }
 
@@ -194,7 +188,7 @@ resource "aws_db_proxy_target" "store" {
   db_cluster_identifier = aws_rds_cluster.store[each.key].id
 }
 
-# Functions reach the proxy, the proxy reaches the database, and nobody else reaches either.
+# Functions reach the proxy, the proxy reaches the database, and nobody else reaches either but who is named.
 
 resource "aws_security_group" "functions" {
   for_each = local.made
@@ -252,6 +246,17 @@ resource "aws_vpc_security_group_ingress_rule" "proxy" {
   security_group_id            = aws_security_group.proxy[each.key].id
   referenced_security_group_id = aws_security_group.functions[each.key].id
   description                  = "Functions"
+  ip_protocol                  = "tcp"
+  from_port                    = 5432
+  to_port                      = 5432
+}
+
+resource "aws_vpc_security_group_ingress_rule" "operators" {
+  for_each = toset(try(var.database.reached_by, []))
+
+  security_group_id            = aws_security_group.proxy["store"].id
+  referenced_security_group_id = each.value
+  description                  = "Operators"
   ip_protocol                  = "tcp"
   from_port                    = 5432
   to_port                      = 5432

@@ -65,7 +65,8 @@ variable "database" {
     secretsmanager and sqs. name: of the database. engine_version: of the first day; RDS brings minor versions, and a
     major one you bring. min_capacity, max_capacity: in ACU (2 GiB each). instances: 2 or more take over from one another.
     backup_days: how far back it can be restored, to the second. protected: it cannot be deleted, and leaves a snapshot;
-    before you tear down, apply false.
+    before you tear down, apply false. reached_by: security groups besides the functions' that may reach the proxy, such
+    as that of a host on which you make the first admin.
     Functions are told the password by the secret that RDS makes and rotates; migrations run at each deployment.
   EOT
   type = object({
@@ -78,6 +79,7 @@ variable "database" {
     instances      = optional(number, 2)
     backup_days    = optional(number, 14)
     protected      = optional(bool, true)
+    reached_by     = optional(list(string), [])
   })
   default = null
 
@@ -233,7 +235,7 @@ variable "loader_concurrency" {
 }
 
 variable "concurrency" {
-  description = "Runs at the same time, at most, of the functions that answer requests from the store; each holds one connection (output store_connections), what comes beyond is answered 503. They take this out of the account's quota of Lambda, which has to leave 100 over: null bounds nothing, for accounts with less."
+  description = "Runs at the same time, at most, of the functions that answer requests from the store; each holds one connection (output store_connections). What comes beyond is answered with an error of API Gateway's, and agents come again. They take this out of the account's quota of Lambda, which has to leave 100 over: null bounds nothing, for accounts with less."
   type = object({
     identity = optional(number, 10)
     config   = optional(number, 20)

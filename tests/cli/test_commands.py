@@ -25,6 +25,7 @@ from contracts.version import __version__
 from functions.authorizer.keys import load
 from functions.authorizer.tokens import TokenRefusedError, verify
 from functions.maintenance.tasks import TASKS
+from infra.database.migrate import newest
 from infra.standalone.embedded import EmbeddedPostgres
 from tests.infra.standalone.serving import new_store
 from tests.nursery import ROOT
@@ -263,6 +264,16 @@ def test_migrate_without_a_store() -> None:
     assert "the-password" not in away.stderr
     nonsense = run("migrate", PGANALYTICS_STORE_DSN="the-password")
     assert (nonsense.exit_code, "the-password" in nonsense.stderr) == (2, False)
+
+
+def test_name_and_password_may_stand_apart_from_where_the_store_is(server: EmbeddedPostgres) -> None:
+    """As RDS keeps them in a secret of its own."""
+    account, at = json.dumps({"username": "postgres", "password": "the-password"}), new_store(server)
+    done = run("migrate", "--json", PGANALYTICS_STORE_DSN=account, PGANALYTICS_STORE_AT=at)
+    assert json.loads(done.stdout)["after"] == newest()
+    wrong = run("migrate", PGANALYTICS_STORE_DSN="the-password", PGANALYTICS_STORE_AT=at)
+    assert (wrong.exit_code, "the-password" in wrong.stderr) == (2, False)
+    assert "username and password, as RDS writes it" in wrong.stderr
 
 
 @pytest.mark.parametrize("task", TASKS)

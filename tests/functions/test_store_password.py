@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import psycopg
@@ -116,11 +115,3 @@ def test_a_connection_string_alone_is_taken_as_it_is(monkeypatch: pytest.MonkeyP
     settings = read(StoreEnvironment)
     assert settings.dsn.get_secret_value() == "host=store password=sesame"
     assert "sesame" not in repr(settings)
-
-
-def test_the_authorities_of_botocore_know_amazons() -> None:
-    """What the module tells functions to check RDS Proxy's certificate with."""
-    import botocore
-
-    text = (Path(botocore.__file__).parent / "cacert.pem").read_text()
-    assert text.count("Amazon Root CA") >= 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -55,13 +56,9 @@ provider "aws" {{
 }}
 
 module "pganalytics" {{
-  source           = "{source}"
-  artifacts        = "{artifacts}"
-  bucket_keep_days = 400
-  bucket_cold      = {{ after_days = 30 }}
-  alarm_emails     = ["dba@example.org"]
-  tags             = {{ Team = "databases" }}
-  {more}
+  source    = "{source}"
+  artifacts = "{artifacts}"
+  {variables}
 }}
 
 output "module" {{
@@ -70,11 +67,19 @@ output "module" {{
 """
 
 
+_USUAL = """
+  bucket_keep_days = 400
+  bucket_cold      = { after_days = 30 }
+  alarm_emails     = ["dba@example.org"]
+  tags             = { Team = "databases" }
+"""
+
 #: What a deployment may have besides: names of its own, client certificates, a store that the module makes.
 _MORE = """
   database = {
     vpc_id     = "%(vpc)s"
     subnet_ids = ["%(subnets)s"]
+    reached_by = ["%(group)s"]
   }
   concurrency = null
   domain = {
@@ -99,12 +104,19 @@ class Account:
         self._terraform = terraform
         self._write = write
 
-    def apply(self, more: str = "", *options: str) -> dict[str, Any]:
-        """Apply the module with more variables than the tests' own; its outputs."""
-        self._write(more)
+    def apply(self, variables: str, *options: str) -> dict[str, Any]:
+        """Apply the module with these variables; its outputs."""
+        self._write(variables)
         self._terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30", *options)
         made: dict[str, Any] = json.loads(self._terraform("output", "-json"))["module"]["value"]
         return made
+
+    def refused(self, variables: str) -> str:
+        """Why the module with these variables is not even planned, in one line."""
+        self._write(variables)
+        with pytest.raises(AssertionError) as failed:
+            self._terraform("plan", "-no-color", "-input=false", "-refresh=false")
+        return re.sub(r"[\s│]+", " ", str(failed.value))
 
     def changes(self) -> set[str]:
         """What another plan would change, by address."""
@@ -177,10 +189,11 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
     folder, artifacts = tmp_path_factory.mktemp("root"), zips(tmp_path_factory.mktemp("artifacts"))
     (folder / "authorities.pem").write_text(load_authority(_authority(folder / "authority.pem")).pem)
 
-    def write(more: str) -> None:
-        (folder / "main.tf").write_text(_ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, more=more))
+    def write(variables: str) -> None:
+        root = _ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, variables=variables)
+        (folder / "main.tf").write_text(root)
 
-    write("")
+    write(_USUAL)
     environment = os.environ | {
         "AWS_ENDPOINT_URL": moto_url,
         "AWS_ACCESS_KEY_ID": "test",
@@ -201,13 +214,13 @@ def account(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Account:
             check=False,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr[-4000:]
+        assert done.returncode == 0, done.stderr[-8000:]
         return done.stdout
 
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
     terraform("validate", "-no-color")
     made = Account(moto_url, terraform, write)
-    made.made = made.apply()
+    made.made = made.apply(_USUAL)
     return made
 
 
@@ -456,7 +469,8 @@ def _keys(account: Account) -> Keys:
 def test_keys_and_authority_are_made_by_the_deployment(account: Account) -> None:
     found = account.client("secretsmanager").get_secret_value(SecretId=account.made["authority_secret"])
     assert parse_authority(found["SecretString"].encode(), "authority").certificates
-    assert verify(issue(agent_claims(), _keys(account)), _keys(account), datetime.now(UTC).timestamp())
+    token = issue(agent_claims(), _keys(account))
+    assert verify(token, _keys(account), datetime.now(UTC).timestamp()).sub == "agent-1"
 
 
 def test_secrets_manager_rotates_the_keys_and_tokens_stay_good(account: Account) -> None:
@@ -466,7 +480,8 @@ def test_secrets_manager_rotates_the_keys_and_tokens_stay_good(account: Account)
     assert described["RotationRules"] == {"AutomaticallyAfterDays": 30}
     before = Keys(fresh(int(datetime.now(UTC).timestamp()) - ROTATION_SECONDS))
     client.put_secret_value(SecretId=name, SecretString=dump(before.all))
-    client.rotate_secret(SecretId=name)
+    # moto forgets the function when it is asked without.
+    client.rotate_secret(SecretId=name, RotationLambdaARN=described["RotationLambdaARN"])
     after = _keys(account)
     assert after.signing == before.all[1]
     for signing in (before, after):
@@ -482,6 +497,34 @@ def test_ansible_s_variables_are_those_of_the_role(account: Account) -> None:
         assert variables["pganalytics_agent_server_url"] == account.made["agent_url"]
     assert list(account.made["ansible"]) == sorted(options["pganalytics_agent_transport"]["choices"])
     assert account.made["ansible"]["s3"]["pganalytics_agent_bucket"] == account.made["bucket"]
+
+
+def test_what_cannot_be_is_refused_with_what_to_say_instead(account: Account) -> None:
+    wrong = """
+      architecture             = "mips"
+      authorizer_cache_seconds = -1
+      bucket_cold              = { after_days = 1, class = "GLACIER" }
+      concurrency              = { query = 0 }
+      database                 = { vpc_id = "vpc-1", subnet_ids = ["subnet-1"], max_capacity = 0 }
+      keys_rotation_days       = 0
+      layers                   = ["mine"]
+      silent_agents            = -1
+    """
+    told = account.refused(wrong)
+    for name in (line.split()[0] for line in wrong.strip().splitlines()):
+        assert f" {name}: " in told, name
+    assert "GLACIER_IR or STANDARD_IA" in told
+
+
+def test_what_does_not_go_together_is_refused(account: Account) -> None:
+    told = account.refused("""
+      bucket_keep_days = 90
+      bucket_cold      = { after_days = 30 }
+      database         = { vpc_id = "vpc-1", subnet_ids = ["subnet-1", "subnet-2"] }
+      network          = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    """)
+    assert "bucket_cold: S3 bills 90 days of GLACIER_IR" in told
+    assert "network: with database, functions are in its subnets" in told
 
 
 # Last, for it changes what was made.
@@ -508,7 +551,9 @@ def more(account: Account) -> dict[str, Any]:
     ec2 = account.client("ec2")
     (vpc,) = ec2.describe_vpcs()["Vpcs"]
     subnets = '", "'.join(each["SubnetId"] for each in ec2.describe_subnets()["Subnets"][:2])
-    return account.apply(_MORE % {"vpc": vpc["VpcId"], "subnets": subnets}, "-refresh=false")
+    (group,) = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+    told = {"vpc": vpc["VpcId"], "subnets": subnets, "group": group["GroupId"]}
+    return account.apply(_USUAL + _MORE % told, "-refresh=false")
 
 
 def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, more: dict[str, Any]) -> None:
@@ -535,8 +580,8 @@ def test_agents_come_by_a_domain_that_asks_for_certificates(account: Account, mo
 def test_no_answer_is_kept_where_a_token_is_bound_to_a_certificate(account: Account, more: dict[str, Any]) -> None:
     client = account.client("apigatewayv2")
     (api,) = client.get_apis()["Items"]
-    (authorizer,) = client.get_authorizers(ApiId=api["ApiId"])["Items"]
-    assert authorizer["AuthorizerResultTtlInSeconds"] == 0
+    (asked,) = {route.get("AuthorizerId") for route in client.get_routes(ApiId=api["ApiId"])["Items"]} - {None}
+    assert client.get_authorizer(ApiId=api["ApiId"], AuthorizerId=asked)["AuthorizerResultTtlInSeconds"] == 0
 
 
 def test_a_store_of_ours_is_encrypted_backed_up_and_hard_to_delete(account: Account, more: dict[str, Any]) -> None:
@@ -559,11 +604,14 @@ def test_functions_are_told_the_way_to_our_store_and_alone_have_one(account: Acc
     ec2, client = account.client("ec2"), account.client("lambda")
     groups = {group["GroupName"]: group for group in ec2.describe_security_groups()["SecurityGroups"]}
     ids = {name: group["GroupId"] for name, group in groups.items()}
-    for name, reached_by in (("store", "store-proxy"), ("store-proxy", "functions")):
-        (rule,) = groups[f"pganalytics-{name}"]["IpPermissions"]
-        assert rule["IpRanges"] == []
-        assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [ids[f"pganalytics-{reached_by}"]]
-        assert rule["FromPort"] == rule["ToPort"] == 5432
+    for name, reached_by in (
+        ("store", ["pganalytics-store-proxy"]),
+        ("store-proxy", ["default", "pganalytics-functions"]),
+    ):
+        rules = groups[f"pganalytics-{name}"]["IpPermissions"]
+        assert all(rule["IpRanges"] == [] and rule["FromPort"] == rule["ToPort"] == 5432 for rule in rules)
+        allowed = {pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]}
+        assert allowed == {ids[each] for each in reached_by}
     for function in functions():
         found = client.get_function_configuration(FunctionName=more["functions"][function.name])
         told = found["Environment"]["Variables"]

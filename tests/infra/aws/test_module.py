@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from pathlib import Path, PurePosixPath
 
+import botocore
 import pytest
 
 from contracts.objects import PREFIX
@@ -12,7 +14,7 @@ from contracts.routes import ROUTES
 from functions.environment import SECRET, secrets, variable
 from functions.maintenance.handler import NAMESPACE
 from functions.maintenance.tasks import TASKS
-from infra.build import FUNCTIONS
+from infra.build import FUNCTIONS, _kept
 from tests.infra.aws.module import Function, declared, functions, given, local, resources, routes, text, types
 
 ALL = tuple(functions())
@@ -163,6 +165,14 @@ def test_what_a_deployment_invokes_is_there_before_the_functions_are_new() -> No
     assert "${aws_lambda_invocation.migrations}" in resources("aws_lambda_function")["this"]["depends_on"]
     triggers = resources("aws_lambda_invocation")["migrations"]["triggers"]
     assert triggers["code"] == '${aws_lambda_function.invoked["migrations"].source_code_hash}'
+
+
+def test_the_authorities_of_the_proxy_s_certificate_are_in_the_artifacts() -> None:
+    """Amazon's own are in what botocore brings; Lambda puts an artifact into /var/task."""
+    file = PurePosixPath("botocore/cacert.pem")
+    assert f"sslrootcert=/var/task/{file}" in local("store_at")
+    assert _kept(file)
+    assert Path(botocore.__file__).with_name("cacert.pem").read_text().count("Amazon Root CA") >= 4
 
 
 def test_no_secret_has_a_value_here() -> None:
