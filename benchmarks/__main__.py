@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import agent, cold, cycle, fleet, growth, load, polling, quiet, releases, versions
+from benchmarks import agent, cold, cycle, fleet, growth, load, polling, quiet, releases, scaling, versions
 
 BENCHMARKS = {
     "cycle": cycle.main,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "growth": growth.main,
     "quiet": quiet.main,
     "releases": releases.main,
+    "scaling": scaling.main,
     "versions": versions.main,
     "cold": cold.main,
 }

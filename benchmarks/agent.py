@@ -74,8 +74,8 @@ def _run(console: Console, tables: int, cycles: int, metrics: Metrics, touched: 
 
 
 @contextmanager
-def taker(document: Document) -> Iterator[tuple[str, list[int]]]:
-    """A server that takes every batch and gives the document; the bytes of what it took."""
+def taker(document: Document, kept: list[bytes] | None = None) -> Iterator[tuple[str, list[int]]]:
+    """A server that takes every batch and gives the document; the bytes of what it took, which `kept` gets as well."""
     taken: list[int] = []
     body = VersionedDocument(version=1, document=document).model_dump_json().encode()
 
@@ -86,7 +86,10 @@ def taker(document: Document) -> Iterator[tuple[str, list[int]]]:
             self._answer(304 if self.headers["If-None-Match"] else 200, body)
 
         def do_POST(self) -> None:
-            taken.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(len(content))
+            if kept is not None:
+                kept.append(content)
             self._answer(202, b"{}")
 
         def _answer(self, status: int, content: bytes) -> None:
