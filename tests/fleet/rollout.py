@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 import shutil
-import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.ansible.controller import ansible
-from tests.fleet.conftest import Managed
-from tests.fleet.hosts import run
-
-#: How each host ended, in Ansible's last lines.
-_RECAP = re.compile(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Rolled:
-    """How a playbook ended on each host."""
-
-    code: int
-    output: str
-    changed: dict[str, int]
-    failed: set[str]
-    seconds: float
-
-    @property
-    def words(self) -> str:
-        """The output with every white space as one."""
-        return " ".join(self.output.split())
+from tests.ansible.controller import Played
+from tests.fleet.managed import Groups, Managed, hang_up, options_of, play
 
 
 @dataclass(frozen=True)
@@ -54,46 +30,34 @@ class Fleet:
 
     def play(
         self, playbook: str, *arguments: str, of: Mapping[str, Mapping[str, object]] | None = None, **options: object
-    ) -> Rolled:
+    ) -> Played:
         """Run a playbook; options, and those `of` single hosts, are the role's without its prefix."""
-        inventory = self.folder / f"{secrets.token_hex(4)}.json"
-        variables = {
-            each.host.name: {**each.options, **_named(options), **_named((of or {}).get(each.host.name, {}))}
-            for each in self.hosts
-        }
-        canaries: dict[str, object] = {"hosts": {self.canary.host.name: {}}}
-        inventory.write_text(json.dumps({"pganalytics_agents": {"hosts": variables}, "pganalytics_canaries": canaries}))
         steps = self.folder / "steps.json"
         steps.write_text('{"pganalytics_steps": ["100%"]}')
-        began = time.monotonic()
-        done = ansible(
-            "ansible-playbook",
-            *("--inventory", str(inventory), "--extra-vars", f"@{steps}", f"playbooks/{playbook}.yml", *arguments),
-            home=self.folder / "home",
-            inside=self.canary.host.network.inside,
-        )
-        recap = _RECAP.findall(done.stdout)
-        return Rolled(
-            done.returncode,
-            done.stdout + done.stderr,
-            {name: int(changed) for name, changed, _, _ in recap},
-            {name for name, _, unreachable, failed in recap if int(unreachable) or int(failed)},
-            time.monotonic() - began,
-        )
+        variables = {
+            each.host.name: {
+                **each.options,
+                **options_of("agent", options),
+                **options_of("agent", (of or {}).get(each.host.name, {})),
+            }
+            for each in self.hosts
+        }
+        groups: Groups = {
+            "pganalytics_agents": variables,
+            "pganalytics_canaries": {self.canary.host.name: {}},
+        }
+        given = ("--extra-vars", f"@{steps}", *arguments)
+        return play(self.canary.host.network, self.folder, playbook, groups, *given)
 
-    def played(self, playbook: str, *arguments: str, **options: Any) -> Rolled:
+    def played(self, playbook: str, *arguments: str, **options: Any) -> Played:
         """The same, for what has to go well."""
-        done = self.play(playbook, *arguments, **options)
-        assert done.code == 0, done.output
-        return done
+        return self.play(playbook, *arguments, **options).well()
 
     def pids(self) -> dict[str, int]:
         return {each.host.name: each.main_pid() for each in self.hosts}
 
     def hang_up(self) -> None:
-        """End the connections that Ansible keeps open for its next run."""
-        for socket in (self.folder / "home/cp").glob("*"):
-            run("ssh", "-o", f"ControlPath={socket}", "-O", "exit", self.canary.host.address)
+        hang_up(self.folder)
 
 
 def other_version(wheels: Path, version: str, folder: Path, *, broken: bool = False) -> Path:
@@ -116,7 +80,3 @@ def other_version(wheels: Path, version: str, folder: Path, *, broken: bool = Fa
             new.writestr(entry.filename.replace(f"pganalytics-{before}.", f"pganalytics-{version}."), data)
     ours.unlink()
     return folder
-
-
-def _named(options: Mapping[str, object]) -> dict[str, object]:
-    return {f"pganalytics_agent_{name}": value for name, value in options.items()}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import Managed, Played
+from tests.fleet.managed import Managed, options_of, play
 
 pytestmark = pytest.mark.fleet
 
@@ -149,23 +150,36 @@ def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: 
     assert deployed.played("deploy").changed == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "mend"),
-    [
-        ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
-        ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
-        ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
-        ({"token": "", "token_file": "/nowhere/token"}, "give pganalytics_agent_enrolment_token, or an access token"),
-        ({"enrolment_token": "pge_"}, "leave one of them out"),
-        ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
-        ({"wheels": ""}, "Name the version to install from the index with pganalytics_agent_version"),
-        ({"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"}, "put them into /etc/pip.conf"),
-    ],
-)
-def test_what_is_missing_is_named_before_anything_changes(
-    deployed: Managed, options: dict[str, str], mend: str
-) -> None:
-    refused = deployed.play("deploy", **options)
-    assert refused.code != 0
-    assert mend in " ".join(refused.output.split())
-    assert refused.changed == 0
+#: What is missing or wrong, by the name of a host that stands for it, and how it is to be mended.
+_REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "no-python": ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
+    "nowhere": ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
+    "of-others": ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
+    "no-token": (
+        {"token": "", "token_file": "/nowhere/token"},
+        "give pganalytics_agent_enrolment_token, or an access token",
+    ),
+    "two-tokens": ({"enrolment_token": "pge_"}, "leave one of them out"),
+    "no-wheels": ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
+    "no-version": ({"wheels": ""}, "Name the version to install from the index with pganalytics_agent_version"),
+    "credentials": (
+        {"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"},
+        "put them into /etc/pip.conf",
+    ),
+    "type": ({"tasks_max": "many"}, "pganalytics_agent_tasks_max"),
+}
+
+
+def test_what_is_missing_is_named_before_anything_changes(deployed: Managed) -> None:
+    before = _everything(deployed.host.root)
+    hosts = {
+        name: {**deployed.options, **options_of("agent", options), "pganalytics_steps": ["100%"]}
+        for name, (options, _) in _REFUSED.items()
+    }
+    arguments = ("--forks", str(len(hosts)))
+    refused = play(deployed.host.network, deployed.folder, "deploy", {"pganalytics_agents": hosts}, *arguments)
+    assert (refused.failed, refused.changed) == (set(hosts), 0), refused.output
+    said = refused.words.rpartition("the rollout stops. ")[2]
+    for name, (_, mend) in _REFUSED.items():
+        assert mend in said.partition(f"{name}: ")[2].partition("; ")[0] or mend in said.partition(f"{name}: ")[2], name
+    assert _everything(deployed.host.root) == before

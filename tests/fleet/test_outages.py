@@ -9,7 +9,7 @@ import pytest
 
 from agent.spooled import entries
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import Managed
+from tests.fleet.managed import Managed
 from tests.matrix.servers import UnavailableError, installation
 
 pytestmark = pytest.mark.fleet

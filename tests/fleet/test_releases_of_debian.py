@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import CACHE, Managed, Played, Site
+from tests.fleet.conftest import CACHE, Site
+from tests.fleet.managed import Managed
 from tests.fleet.releases import BULLSEYE, CARRIED_PYTHON, TRIXIE, carried_python
 
 pytestmark = pytest.mark.fleet
@@ -88,8 +90,8 @@ def bullseye(site: Site) -> Iterator[Managed]:
 def test_a_python_that_is_too_old_is_refused_before_anything_changes(bullseye: Managed) -> None:
     refused = bullseye.play("deploy")
     assert (refused.code != 0, refused.changed) == (True, 0)
-    assert "/usr/bin/python3 is no Python 3.11 or newer" in " ".join(refused.output.split())
-    assert "name another with pganalytics_agent_python" in " ".join(refused.output.split())
+    assert "/usr/bin/python3 is no Python 3.11 or newer" in refused.words
+    assert "name another with pganalytics_agent_python" in refused.words
 
 
 def test_a_server_that_is_too_old_is_refused_by_name(bullseye: Managed) -> None:

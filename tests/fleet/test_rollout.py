@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import Managed, Site
-from tests.fleet.rollout import Fleet, Rolled, other_version
+from tests.fleet.conftest import Site
+from tests.fleet.managed import Managed
+from tests.fleet.rollout import Fleet, other_version
 from tests.fleet.test_agent import _everything
 
 pytestmark = pytest.mark.fleet
@@ -27,9 +30,9 @@ class First:
 
     before: dict[str, dict[str, tuple[object, ...]]]
     after_rehearsal: dict[str, dict[str, tuple[object, ...]]]
-    rehearsal: Rolled
-    rollout: Rolled
-    second: Rolled
+    rehearsal: Played
+    rollout: Played
+    second: Played
     pids: dict[str, int]
 
 
@@ -81,7 +84,7 @@ def arrives(central: Central, each: Managed) -> None:
 
 
 def test_a_rehearsal_changes_nothing(first: First) -> None:
-    assert min(first.rehearsal.changed.values()) > 0
+    assert min(first.rehearsal.changes.values()) > 0
     assert first.after_rehearsal == first.before
 
 
@@ -96,13 +99,13 @@ def test_a_rollout_begins_with_the_canary_and_ends_when_the_server_has_all(first
 
 
 def test_a_second_run_changes_nothing(fleet: Fleet, first: First) -> None:
-    assert set(first.second.changed.values()) == {0}
+    assert set(first.second.changes.values()) == {0}
     assert fleet.pids() == first.pids
 
 
 def test_another_option_is_taken_over_without_another_process(fleet: Fleet) -> None:
     pids = fleet.pids()
-    assert min(fleet.played("deploy", spool_max_age_hours=24.0).changed.values()) > 0
+    assert min(fleet.played("deploy", spool_max_age_hours=24.0).changes.values()) > 0
     assert fleet.pids() == pids
     for each in fleet.hosts:
         settings = (each.host.root / "etc/pganalytics/agent.toml").read_bytes()
@@ -113,57 +116,60 @@ def test_another_option_is_taken_over_without_another_process(fleet: Fleet) -> N
     assert fleet.pids() == pids
 
 
-@pytest.mark.parametrize("cause", ["bad wheel", "unreachable server", "missing right", "wrong type", "no host"])
-def test_a_canary_that_fails_stops_the_rollout_and_is_returned(
-    fleet: Fleet, central: Central, carried: Path, tmp_path: Path, cause: str
-) -> None:
+_STOPS = "The step failed: its hosts are returned to what ran before, and the rollout stops. "
+
+
+def canaries_fail(fleet: Fleet, why: Mapping[str, str], of: Mapping[str, Mapping[str, object]]) -> None:
+    """Two canaries fail for these reasons and are returned; the third host is never touched."""
     stood, pids = [stands(each) for each in fleet.hosts], fleet.pids()
-    sql = "runuser -u postgres -- psql -qc '{} pganalytics'"
-    options: dict[str, object] = {}
-    of: dict[str, dict[str, object]] = {}
-    match cause:
-        case "bad wheel":
-            options["wheels"] = str(other_version(carried, "0.1.1", tmp_path / "bad", broken=True))
-            why = "this wheel is broken"
-        case "unreachable server":
-            options["server_url"] = "https://10.77.0.1:9"
-            options["confirm_url"] = central.url
-            why = "10.77.0.1"
-        case "missing right":
-            fleet.canary.host.run(sql.format("revoke pg_monitor from"))
-            why = "pg_monitor"
-        case "wrong type":
-            of = {"canary": {"tasks_max": "many"}}
-            why = "pganalytics_agent_tasks_max"
-        case "no host":
-            fleet.canary.options["ansible_host"] = "10.77.0.99"
-            why = "it cannot be reached"
+    done = fleet.play("deploy", of=of, canaries=2)
+    assert (done.code != 0, done.failed) == (True, set(why)), done.output
+    said = re.split(f"({'|'.join(why)}): ", done.words.rpartition(_STOPS)[2])
+    whys = dict(zip(said[1::2], said[2::2], strict=True))
+    assert [name for name in why if why[name] not in whys[name]] == [], whys
+    assert [stands(each) for each in fleet.hosts] == stood
+    assert fleet.pids()["db-3"] == pids["db-3"]
+
+
+def test_a_bad_wheel_and_a_server_out_of_reach_stop_the_rollout_at_the_canaries(
+    fleet: Fleet, central: Central, carried: Path, tmp_path: Path
+) -> None:
+    bad = other_version(carried, "0.1.1", tmp_path / "bad", broken=True)
+    elsewhere = {"server_url": "https://10.77.0.1:9", "confirm_url": central.url}
+    why = {"canary": "this wheel is broken", "db-2": "10.77.0.1"}
+    canaries_fail(fleet, why, {"canary": {"wheels": str(bad)}, "db-2": elsewhere})
+    for each in fleet.hosts[:2]:
+        arrives(central, each)
+
+
+def test_so_do_a_missing_right_and_a_wrong_type(fleet: Fleet, central: Central) -> None:
+    canary = fleet.canary
+    canary.host.sql("revoke pg_monitor from pganalytics")
+    # Else the rollout would give it the right.
+    canary.options["pganalytics_monitoring_role_enabled"] = False
     try:
-        done = fleet.play("deploy", of=of, **options)
+        why = {"canary": "pg_monitor", "db-2": "pganalytics_agent_tasks_max"}
+        canaries_fail(fleet, why, {"db-2": {"tasks_max": "many"}})
     finally:
-        fleet.canary.host.run(sql.format("grant pg_monitor to"))
+        canary.host.sql("grant pg_monitor to pganalytics")
+        canary.options["pganalytics_monitoring_role_enabled"] = True
+    arrives(central, canary)
+
+
+def test_so_do_a_host_that_is_away_and_batches_that_are_not_loaded(fleet: Fleet, central: Central) -> None:
+    fleet.canary.options["ansible_host"] = "10.77.0.99"
+    try:
+        with psycopg.connect(central.store_dsn) as connection:
+            # Batches reach the bucket, and nothing is loaded.
+            connection.execute("lock table store.ledger in exclusive mode")
+            why = {
+                "canary": "it cannot be reached",
+                "db-2": "the server has no readings of host, main since the agent runs as it does",
+            }
+            canaries_fail(fleet, why, {"db-2": {"spool_max_age_hours": 23.0, "confirm_seconds": 6}})
+            connection.rollback()
+    finally:
         fleet.canary.options["ansible_host"] = fleet.canary.host.address
-    assert done.code != 0
-    assert done.failed == {"canary"}, done.output
-    assert "The step failed: its hosts are returned to what ran before, and the rollout stops. canary: " in done.words
-    assert why in done.words.partition("the rollout stops. canary: ")[2], done.output
-    assert [stands(each) for each in fleet.hosts] == stood
-    assert {name: pid for name, pid in fleet.pids().items() if name != "canary"} == {
-        name: pid for name, pid in pids.items() if name != "canary"
-    }
-    arrives(central, fleet.canary)
-
-
-def test_a_step_whose_batches_the_server_does_not_get_is_returned(fleet: Fleet, central: Central) -> None:
-    stood = [stands(each) for each in fleet.hosts]
-    with psycopg.connect(central.store_dsn) as connection:
-        # Batches reach the bucket, and nothing is loaded.
-        connection.execute("lock table store.ledger in exclusive mode")
-        done = fleet.play("deploy", spool_max_age_hours=23.0, confirm_seconds=6)
-        connection.rollback()
-    assert done.failed == {"canary"}, done.output
-    assert "canary: the server has no readings of host, main since the agent runs as it does" in done.words
-    assert [stands(each) for each in fleet.hosts] == stood
 
 
 def test_a_later_step_is_returned_as_one_and_the_canary_keeps_what_it_has(
@@ -206,11 +212,11 @@ def test_an_upgrade_can_be_rolled_back_and_both_keep_spool_and_settings(
     newer = other_version(carried, "0.1.1", tmp_path / "newer")
     fleet.played("upgrade", wheels=str(newer))
     assert [version(each) for each in fleet.hosts] == ["0.1.1"] * 3
-    assert set(fleet.played("upgrade", wheels=str(newer)).changed.values()) == {0}
+    assert set(fleet.played("upgrade", wheels=str(newer)).changes.values()) == {0}
     fleet.played("rollback")
     assert [version(each) for each in fleet.hosts] == ["0.1.0"] * 3
     again = fleet.played("rollback")
-    assert set(again.changed.values()) == {0}
+    assert set(again.changes.values()) == {0}
     assert "No version before is kept on db-2" in again.words
     assert [kept(each) for each in fleet.hosts] == before
     assert central.asked(b"select agent_id, stream_id from store.ledger group by 1, 2 order by 1, 2") == streams
@@ -244,4 +250,4 @@ def test_a_removal_says_what_it_keeps_and_else_leaves_nothing(fleet: Fleet, firs
     assert fleet.hosts[1].host.run("ls /var/lib/pganalytics-agent").split() == ["spool"]
     assert "Nothing is kept on db-2" in fleet.played("remove").words
     assert {each.host.name: _everything(each.host.root) for each in fleet.hosts} == first.before
-    assert set(fleet.played("remove").changed.values()) == {0}
+    assert set(fleet.played("remove").changes.values()) == {0}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import until
-from tests.fleet.conftest import CACHE, Managed, Played
+from tests.fleet.conftest import CACHE
 from tests.fleet.hosts import Network
+from tests.fleet.managed import Managed, reached
 from tests.fleet.releases import BOOKWORM
 from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
 from tests.fleet.wheels import wheels
@@ -32,9 +34,9 @@ def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played]]]:
     carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
     with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
         before = served.host.run(_EVERYTHING)
-        runs = {"rehearsal": served.played("--check", "--diff", "-vvv")}
+        runs = {"rehearsal": served.serve("--check", "--diff", "-vvv")}
         assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
-        runs["first"] = served.played("--diff", "-vvv")
+        runs["first"] = served.serve("--diff", "-vvv")
         yield served, runs
 
 
@@ -55,8 +57,8 @@ def test_a_rehearsal_tells_what_would_change_and_a_second_run_changes_nothing(
 ) -> None:
     assert runs["rehearsal"].changed > 10
     process, starts = served.main_pid(), served.starts()
-    assert served.played().changed == 0
-    assert served.played("--check").changed == 0
+    assert served.serve().changed == 0
+    assert served.serve("--check").changed == 0
     assert (served.main_pid(), served.starts()) == (process, starts)
     assert process != 0
     assert starts == 1
@@ -134,10 +136,7 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
     folder.mkdir()
     with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
         options = {
-            "ansible_host": host.address,
-            "ansible_user": "root",
-            "ansible_ssh_common_args": " ".join(network.ssh_options),
-            "ansible_python_interpreter": "/usr/bin/python3",
+            **reached(host),
             "pganalytics_agent_server_url": served.url,
             "pganalytics_agent_ca_source": str(served.ca_file),
             "pganalytics_agent_enrolment_token": token,
@@ -158,12 +157,12 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
 
 def test_another_installation_restarts_the_server_once(served: Served) -> None:
     environment, starts = served.host.run("readlink /opt/pganalytics-server/current"), served.starts()
-    upgraded = served.played(version="0.1.0")
+    upgraded = served.serve(version="0.1.0")
     other = served.host.run("readlink /opt/pganalytics-server/current")
     assert other != environment, upgraded.output
     assert served.host.run("ls -d /opt/pganalytics-server/environments/*") == other
     assert served.starts() == starts + 1
-    served.played()
+    served.serve()
     assert served.host.run("readlink /opt/pganalytics-server/current") == environment
 
 
@@ -177,43 +176,43 @@ def test_keys_that_were_rotated_are_the_servers_with_the_next_run(served: Served
     )
     kept = served.host.run("stat --format='%a %U' /etc/pganalytics-server/keys.json")
     assert kept == "600 root\n"
-    assert served.played().changed > 0
+    assert served.serve().changed > 0
     assert served.starts() == starts + 1
     assert ADMIN in served.operator("users", "list"), "the session goes on with a token of the new keys"
-    assert served.played().changed == 0
+    assert served.serve().changed == 0
 
 
 def test_agents_are_asked_for_certificates_when_the_operator_says_so(served: Served) -> None:
-    assert served.played(client_certificates=True).changed > 0
-    assert served.played(client_certificates=True).changed == 0
+    assert served.serve(client_certificates=True).changed > 0
+    assert served.serve(client_certificates=True).changed == 0
     shown = served.host.run(
         "/opt/pganalytics-server/current/bin/pganalytics authority show"
         " --authority-file /etc/pganalytics-server/authority.pem"
     )
     assert served.host.run("cat /etc/pganalytics-server/agents-ca.pem") == shown
-    served.played()
+    served.serve()
 
 
 def test_with_a_password_the_store_is_reached_where_peers_are_not_let_in(served: Served) -> None:
     secret = "it's a \\ secret of 100%"
-    first = served.played("--diff", "-vvv", store_password=secret)
+    first = served.serve("--diff", "-vvv", store_password=secret)
     assert first.changed > 0
     assert "a \\\\ secret" not in first.output
     assert secret not in first.output
-    again = served.played(store_password=secret)
+    again = served.serve(store_password=secret)
     assert again.changed == 0, again.output
     kept = served.asked("select rolpassword from pg_authid where rolname = 'pganalytics_server'")
     assert kept.startswith("SCRAM-SHA-256$4096:")
-    served.played()
+    served.serve()
 
 
 def test_a_server_that_does_not_answer_well_says_why(served: Served, tmp_path: Path) -> None:
     stranger = tmp_path / "other.key"
     hosts.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", stranger)
-    refused = served.play(tls_key_source=str(stranger))
+    refused = served.play("server", tls_key_source=str(stranger))
     assert refused.code != 0
     assert "expected are a certificate chain and its key" in refused.output
-    served.played()
+    served.serve()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +231,7 @@ def test_what_cannot_work_is_refused_before_anything_changes(
     served: Served, options: dict[str, object], mend: str
 ) -> None:
     before = served.host.run(_EVERYTHING)
-    refused = served.play(**options)
+    refused = served.play("server", **options)
     assert refused.code != 0
     assert mend in " ".join(refused.output.split())
     assert refused.changed == 0
