@@ -49,6 +49,11 @@ class Played:
         """The output with every white space as one."""
         return " ".join(self.output.replace("\\n", " ").split())
 
+    def said(self) -> dict[str, str]:
+        """What was said of each host on which it failed."""
+        parts = re.split(r"fatal: \[([^]]+)\]", self.words)
+        return dict(zip(parts[1::2], parts[2::2], strict=True))
+
     def well(self) -> Played:
         """The same, if it went well."""
         assert self.code == 0, self.output

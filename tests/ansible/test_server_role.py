@@ -190,6 +190,10 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "give the certificate and its key with pganalytics_server_tls_cert_source and",
     ),
     "half a pair": ({"pganalytics_server_tls_key_source": "k"}, "is missing; give both, or neither"),
+    "no pair": (
+        {"_pganalytics_server_pair": {"rc": 1, "stderr_lines": ["the key is another certificate's"]}},
+        "in PEM and without a pass phrase: the key is another certificate's.",
+    ),
     "certificates without TLS": (
         {"pganalytics_server_plain_http": True, "pganalytics_server_client_certificates": True},
         "leave out one of pganalytics_server_client_certificates and pganalytics_server_plain_http",

@@ -1,9 +1,7 @@
-"""A fleet of hosts for playbooks that go by steps: one inventory, canaries first, and wheels of other versions."""
+"""A fleet of hosts for playbooks that go by steps: one inventory, canaries first."""
 
 from __future__ import annotations
 
-import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,25 +56,3 @@ class Fleet:
 
     def hang_up(self) -> None:
         hang_up(self.folder)
-
-
-def other_version(wheels: Path, version: str, folder: Path, *, broken: bool = False) -> Path:
-    """The same wheels, with ours as another version; a broken one can be installed, and its agent does not start."""
-    shutil.copytree(wheels, folder)
-    (ours,) = folder.glob("pganalytics-*.whl")
-    before = ours.name.split("-")[1]
-    made = folder / ours.name.replace(before, version, 1)
-    with zipfile.ZipFile(ours) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as new:
-        for entry in old.infolist():
-            data = old.read(entry)
-            if entry.filename.endswith(".dist-info/METADATA"):
-                data = data.replace(f"\nVersion: {before}\n".encode(), f"\nVersion: {version}\n".encode(), 1)
-            elif entry.filename.endswith(".dist-info/RECORD"):
-                data = data.replace(f"pganalytics-{before}.".encode(), f"pganalytics-{version}.".encode())
-            elif entry.filename == "contracts/version.py":
-                data = data.replace(before.encode(), version.encode())
-            elif entry.filename == "agent/service.py" and broken:
-                data = data.replace(b"    taken = _read(path)\n", b"    raise SystemExit('this wheel is broken')\n", 1)
-            new.writestr(entry.filename.replace(f"pganalytics-{before}.", f"pganalytics-{version}."), data)
-    ours.unlink()
-    return folder

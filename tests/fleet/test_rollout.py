@@ -16,8 +16,9 @@ from tests.ansible.controller import Played
 from tests.fleet.central import Central, until
 from tests.fleet.conftest import Site
 from tests.fleet.managed import Managed
-from tests.fleet.rollout import Fleet, other_version
+from tests.fleet.rollout import Fleet
 from tests.fleet.test_agent import _everything
+from tests.fleet.wheels import other_version
 
 pytestmark = pytest.mark.fleet
 
@@ -134,7 +135,7 @@ def canaries_fail(fleet: Fleet, why: Mapping[str, str], of: Mapping[str, Mapping
 def test_a_bad_wheel_and_a_server_out_of_reach_stop_the_rollout_at_the_canaries(
     fleet: Fleet, central: Central, carried: Path, tmp_path: Path
 ) -> None:
-    bad = other_version(carried, "0.1.1", tmp_path / "bad", broken=True)
+    bad = other_version(carried, "0.1.1", tmp_path / "bad", broken="agent")
     elsewhere = {"server_url": "https://10.77.0.1:9", "confirm_url": central.url}
     why = {"canary": "this wheel is broken", "db-2": "10.77.0.1"}
     canaries_fail(fleet, why, {"canary": {"wheels": str(bad)}, "db-2": elsewhere})
@@ -175,7 +176,7 @@ def test_so_do_a_host_that_is_away_and_batches_that_are_not_loaded(fleet: Fleet,
 def test_a_later_step_is_returned_as_one_and_the_canary_keeps_what_it_has(
     fleet: Fleet, carried: Path, tmp_path: Path
 ) -> None:
-    bad, good = other_version(carried, "0.1.1", tmp_path / "bad", broken=True), tmp_path / "good"
+    bad, good = other_version(carried, "0.1.1", tmp_path / "bad", broken="agent"), tmp_path / "good"
     other_version(carried, "0.1.1", good)
     stood = [stands(each) for each in fleet.hosts]
     done = fleet.play("deploy", wheels=str(good), of={"db-2": {"wheels": str(bad)}})

@@ -14,10 +14,10 @@ from tests.fleet import hosts
 from tests.fleet.central import until
 from tests.fleet.conftest import CACHE
 from tests.fleet.hosts import Network
-from tests.fleet.managed import Managed, reached
+from tests.fleet.managed import Managed, options_of, play, reached
 from tests.fleet.releases import BOOKWORM
 from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
-from tests.fleet.wheels import wheels
+from tests.fleet.wheels import other_version, wheels
 
 pytestmark = pytest.mark.fleet
 
@@ -206,33 +206,50 @@ def test_with_a_password_the_store_is_reached_where_peers_are_not_let_in(served:
     served.serve()
 
 
-def test_a_server_that_does_not_answer_well_says_why(served: Served, tmp_path: Path) -> None:
+def test_a_version_that_does_not_start_is_returned_to_the_one_before(served: Served, tmp_path: Path) -> None:
+    stood = served.host.run(_STANDS)
+    bad = other_version(
+        Path(served.options["pganalytics_server_wheels"]), "0.1.1", tmp_path / "bad", broken="standalone"
+    )
+    refused = served.play("server", wheels=str(bad), drain_seconds=20)
+    assert refused.failed == {"central-1"}, refused.output
+    assert "this wheel is broken" in refused.words
+    assert "What ran before runs again." in refused.words
+    assert served.host.run(_STANDS) == stood
+    # What was installed for nothing goes with the next run that goes well.
+    assert served.serve().changed == 1
+    assert served.serve().changed == 0
+
+
+_STANDS = (
+    "sha256sum /etc/systemd/system/pganalytics-server.service; readlink /opt/pganalytics-server/current;"
+    f" {_CURL} https://127.0.0.1:8480/v1/health | grep -o ok; systemctl is-active pganalytics-server"
+)
+
+#: What cannot work, by the name of a host that stands for it, and how it is to be mended.
+_REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "no-python": ({"python": "/bin/false"}, "or name another with pganalytics_server_python"),
+    "of-others": ({"user": "backup"}, "choose another name with pganalytics_server_user"),
+    "no-postgresql": ({"store_port": 5999}, "or name the store that there is with pganalytics_server_store_dsn"),
+    "no-peer": ({"store_role": "postgres"}, "or give the role's password with pganalytics_server_store_password"),
+    "their-database": (
+        {"store_database": "postgres"},
+        "choose another name with pganalytics_server_store_database",
+    ),
+    "type": ({"port": "many"}, "pganalytics_server_port"),
+    "no-pair": ({}, "are no certificate chain and its key"),
+}
+
+
+def test_what_cannot_work_is_refused_before_anything_changes(served: Served, tmp_path: Path) -> None:
+    before, starts = served.host.run(_EVERYTHING), served.starts()
     stranger = tmp_path / "other.key"
     hosts.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", stranger)
-    refused = served.play("server", tls_key_source=str(stranger))
-    assert refused.code != 0
-    assert "expected are a certificate chain and its key" in refused.output
-    served.serve()
-
-
-@pytest.mark.parametrize(
-    ("options", "mend"),
-    [
-        ({"python": "/bin/false"}, "or name another with pganalytics_server_python"),
-        ({"user": "backup"}, "choose another name with pganalytics_server_user"),
-        ({"store_port": 5999}, "or name the store that there is with pganalytics_server_store_dsn"),
-        ({"store_role": "postgres"}, "or give the role's password with pganalytics_server_store_password"),
-        ({"store_database": "postgres"}, "choose another name with pganalytics_server_store_database"),
-        ({"port": "many"}, "pganalytics_server_port"),
-    ],
-    ids=["no Python", "an account of others", "no PostgreSQL", "no peer", "a database of others", "a wrong type"],
-)
-def test_what_cannot_work_is_refused_before_anything_changes(
-    served: Served, options: dict[str, object], mend: str
-) -> None:
-    before = served.host.run(_EVERYTHING)
-    refused = served.play("server", **options)
-    assert refused.code != 0
-    assert mend in " ".join(refused.output.split())
-    assert refused.changed == 0
-    assert served.host.run(_EVERYTHING) == before
+    all_of_them = {name: {**served.options, **options_of("server", options)} for name, (options, _) in _REFUSED.items()}
+    all_of_them["no-pair"]["pganalytics_server_tls_key_source"] = str(stranger)
+    arguments = ("--forks", str(len(all_of_them)))
+    refused = play(served.host.network, served.folder, "server", {"pganalytics_server": all_of_them}, *arguments)
+    assert (refused.failed, refused.changed) == (set(all_of_them), 0), refused.output
+    said = refused.said()
+    assert [name for name, (_, mend) in _REFUSED.items() if mend not in said[name]] == [], said
+    assert (served.host.run(_EVERYTHING), served.starts()) == (before, starts)
