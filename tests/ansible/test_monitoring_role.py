@@ -257,7 +257,7 @@ def test_a_login_that_is_no_superuser_prepares_what_it_may(cluster: Cluster) -> 
     cluster.hba.write_text("local all keeper trust\n" + _NOBODY_ELSE)
     cluster.ask("select pg_reload_conf()")
     clusters = [{"dsn": f"host={cluster.server.directory} port={cluster.server.port} user=keeper"}]
-    asked: dict[str, object] = {"clusters": clusters, "hba": "none", "extension_databases": []}
+    asked: dict[str, Any] = {"clusters": clusters, "hba": "none", "extension_databases": []}
     first = cluster.tried({"whole": {"clusters": clusters}, "less": asked})
     assert first.failed == {"whole"}, first.output
     assert "set pganalytics_monitoring_role_hba to none" in first.words

@@ -13,6 +13,9 @@ from tests.ansible import controller
 from tests.ansible.controller import Played
 from tests.fleet.hosts import Host, Network, run
 
+#: What a rollout is told so that all hosts but the canaries are one step.
+ONE_STEP = ("--extra-vars", '{"pganalytics_steps": ["100%"]}')
+
 #: By group and by host, what an inventory says.
 Groups = Mapping[str, Mapping[str, Mapping[str, object]]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.ansible.controller import Played
-from tests.fleet.managed import Groups, Managed, hang_up, options_of, play
+from tests.fleet.managed import ONE_STEP, Groups, Managed, hang_up, options_of, play
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,14 @@ class Fleet:
         return self.hosts[1:]
 
     def play(
-        self, playbook: str, *arguments: str, of: Mapping[str, Mapping[str, object]] | None = None, **options: object
+        self,
+        playbook: str,
+        *arguments: str,
+        of: Mapping[str, Mapping[str, object]] | None = None,
+        canaries: int = 1,
+        **options: object,
     ) -> Played:
         """Run a playbook; options, and those `of` single hosts, are the role's without its prefix."""
-        steps = self.folder / "steps.json"
-        steps.write_text('{"pganalytics_steps": ["100%"]}')
         variables = {
             each.host.name: {
                 **each.options,
@@ -42,10 +45,9 @@ class Fleet:
         }
         groups: Groups = {
             "pganalytics_agents": variables,
-            "pganalytics_canaries": {self.canary.host.name: {}},
+            "pganalytics_canaries": {each.host.name: {} for each in self.hosts[:canaries]},
         }
-        given = ("--extra-vars", f"@{steps}", *arguments)
-        return play(self.canary.host.network, self.folder, playbook, groups, *given)
+        return play(self.canary.host.network, self.folder, playbook, groups, *ONE_STEP, *arguments)
 
     def played(self, playbook: str, *arguments: str, **options: Any) -> Played:
         """The same, for what has to go well."""

@@ -102,10 +102,16 @@ def test_a_server_that_is_too_old_is_refused_by_name(bullseye: Managed) -> None:
     )
 
 
-def test_a_host_whose_server_is_too_old_is_itself_read(bullseye: Managed, central: Central) -> None:
-    bullseye.played("deploy", python=CARRIED_PYTHON, targets=[])
+def test_a_host_whose_server_is_too_old_is_itself_read_and_its_agent_watched_over(
+    bullseye: Managed, central: Central
+) -> None:
+    bullseye.played("deploy", python=CARRIED_PYTHON, targets=[], watchdog_seconds=10)
     until(lambda: central.asked(_READ, "db-13", "host", "host_load") != [], "the host's metrics do not arrive")
-    assert bullseye.host.run("systemctl is-active pganalytics-agent") == "active\n"
+    watched = bullseye.host.run("systemctl show --property=Type,ActiveState,WatchdogUSec pganalytics-agent")
+    assert set(watched.split()) == {"Type=notify", "ActiveState=active", "WatchdogUSec=10s"}
+    process = bullseye.main_pid()
+    bullseye.host.run(f"kill -STOP {process}")
+    until(lambda: bullseye.main_pid() not in {process, 0}, "systemd does not restart an agent that is stuck")
     assert bullseye.host.run("systemd-analyze verify pganalytics-agent.service 2>&1") == ""
     # And where the server stays among the targets, it costs nothing but its own readings.
     settings = bullseye.host.run("cat /etc/pganalytics/agent.toml") + _TARGET
