@@ -90,13 +90,26 @@ def ansible(
     )
 
 
-def rendered(folder: Path, template: str, options: Mapping[str, Any], *, role: Path = AGENT) -> Path:
-    """The file that the role makes of this template with these options."""
-    made, given, playbook = folder / template.removesuffix(".j2"), folder / "given.json", folder / "render.yml"
-    given.write_text(json.dumps(options))
-    task = {"ansible.builtin.template": {"src": str(role / "templates" / template), "dest": str(made), "mode": "0600"}}
-    files = [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), str(given)]
-    plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars_files": files, "tasks": [task]}]
+def rendered(
+    folder: Path, cases: Mapping[str, tuple[str, Mapping[str, Any]]], *, role: Path = AGENT
+) -> dict[str, Path]:
+    """The files that the role makes in each case of this template with these options; a case is a host by its name."""
+    inventory, playbook = folder / "hosts.json", folder / "render.yml"
+    made = {case: folder / case / template.removesuffix(".j2") for case, (template, _) in cases.items()}
+    for case, (_, options) in cases.items():
+        made[case].parent.mkdir()
+        (folder / case / "given.json").write_text(json.dumps(options))
+    hosts = {
+        case: {"src": str(role / "templates" / template), "dest": str(made[case])}
+        for case, (template, _) in cases.items()
+    }
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    task = {"ansible.builtin.template": {"src": "{{ src }}", "dest": "{{ dest }}", "mode": "0600"}}
+    # The last of the files wins, as a host's variables do over defaults.
+    given = f"{folder}/{{{{ inventory_hostname }}}}/given.json"
+    files = [str(role / "defaults/main.yml"), str(role / "vars/main.yml"), given]
+    plays = [{"hosts": "all", "connection": "local", "gather_facts": False, "vars_files": files, "tasks": [task]}]
     playbook.write_text(yaml.safe_dump(plays))
-    play(playbook, home=folder / "home").well()
+    python = ("--extra-vars", f"ansible_python_interpreter={sys.executable}")
+    play(playbook, "--inventory", inventory, *python, home=folder / "home").well()
     return made

@@ -155,7 +155,7 @@ def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: 
 #: What is missing or wrong, by the name of a host that stands for it, and how it is to be mended.
 _REFUSED: dict[str, tuple[dict[str, object], str]] = {
     "no-python": ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
-    "nowhere": ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
+    "python-nowhere": ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
     "of-others": ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
     "no-token": (
         {"token": "", "token_file": "/nowhere/token"},
@@ -168,7 +168,7 @@ _REFUSED: dict[str, tuple[dict[str, object], str]] = {
         {"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"},
         "put them into /etc/pip.conf",
     ),
-    "type": ({"tasks_max": "many"}, "pganalytics_agent_tasks_max"),
+    "wrong-type": ({"tasks_max": "many"}, "pganalytics_agent_tasks_max"),
 }
 
 
