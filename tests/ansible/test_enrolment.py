@@ -90,7 +90,7 @@ def host(tmp_path: Path, gate: Door, registrar: Registrar) -> Host:
     )
 
 
-def test_a_host_is_enrolled_once(host: Host, registrar: Registrar, gate: Door) -> None:
+def test_a_host_is_enrolled_once_and_given_no_other_name(host: Host, registrar: Registrar, gate: Door) -> None:
     token = registrar.enrolment()
     first = host.play("-vvv", "--diff", pganalytics_agent_enrolment_token=token)
     assert first.well().changed > 0
@@ -105,6 +105,11 @@ def test_a_host_is_enrolled_once(host: Host, registrar: Registrar, gate: Door) -
     assert len(gate.asked) == 1
     kept = [path for path in host.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in kept if token.encode() in path.read_bytes()] == []
+    before = host.settings.read_text()
+    refused = host.play(pganalytics_agent_id="db-2")
+    assert refused.code != 0
+    assert "agent.toml says db-2, but this host is enrolled as db-1" in refused.output
+    assert host.settings.read_text() == before
 
 
 def test_a_rehearsal_enrols_nobody(host: Host, gate: Door) -> None:
@@ -121,13 +126,4 @@ def test_where_it_fails_the_token_does_not_stay_and_the_settings_do(host: Host, 
     assert "does not enrol db-1 (401): the enrolment token is not known" in refused.output
     assert token not in refused.output
     assert not (host.folder / "enrolment-token").exists()
-    assert host.settings.read_text() == before
-
-
-def test_an_enrolled_host_is_not_given_another_name(host: Host, registrar: Registrar) -> None:
-    assert host.play(pganalytics_agent_enrolment_token=registrar.enrolment()).well().changed > 0
-    before = host.settings.read_text()
-    refused = host.play(pganalytics_agent_id="db-2")
-    assert refused.code != 0
-    assert "agent.toml says db-2, but this host is enrolled as db-1" in refused.output
     assert host.settings.read_text() == before
