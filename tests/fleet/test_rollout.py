@@ -181,7 +181,7 @@ def kept(each: Managed) -> str:
     """What another version leaves as it is."""
     return each.host.run(
         "sha256sum /etc/pganalytics/*; stat --format=%Y /etc/pganalytics/agent.toml;"
-        ' grep -rho \'"stream_id":"[^"]*"\' /var/lib/pganalytics-agent/spool/*.json'
+        ' grep -ho \'"stream_id":"[^"]*"\' /var/lib/pganalytics-agent/spool/*stream*'
     )
 
 
