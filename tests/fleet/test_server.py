@@ -124,9 +124,13 @@ def test_the_server_has_no_rights_and_limits(served: Served) -> None:
     assert sorted(limits.splitlines()) == ["LimitNOFILE=12000", "MemoryMax=2147483648", "TasksMax=512"]
 
 
-def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: Served, network: Network) -> None:
+def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(
+    served: Served, network: Network, tmp_path: Path
+) -> None:
     carried = wheels(network.folder, CACHE, BOOKWORM.python)
     served.log_in()
+    (tmp_path / "fleet.toml").write_text("upload_every_seconds = 1\n")
+    served.operator("config", "apply", str(tmp_path / "fleet.toml"), "--comment", "haste")
     token = served.operator("enrolment", "create", "--uses", "1")
     viewer = served.host.run(
         "/opt/pganalytics-server/current/bin/pganalytics token issue --operator rollout --role viewer"
