@@ -11,7 +11,6 @@ ROOT = Path(__file__).parent
 #: The files that take longest, the longest first (`pytest --durations`); the others follow as they are collected.
 LONGEST = (
     "infra/test_build.py",
-    "ansible/test_step.py",
     "ansible/test_monitoring_role.py",
     "agent/test_obedience.py",
     "functions/query/test_readings.py",
