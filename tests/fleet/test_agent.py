@@ -145,7 +145,10 @@ _REFUSED: dict[str, tuple[dict[str, object], str]] = {
     ),
     "two-tokens": ({"enrolment_token": "pge_"}, "leave one of them out"),
     "no-wheels": ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
-    "no-version": ({"wheels": ""}, "Name the version to install from the index with pganalytics_agent_version"),
+    "no-version": (
+        {"wheels": "", "version": ""},
+        "Name the version to install from the index with pganalytics_agent_version",
+    ),
     "credentials": (
         {"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"},
         "put them into /etc/pip.conf",
