@@ -33,6 +33,10 @@ _PULSE_SECONDS, _STUCK_SECONDS = 10, 120.0
 #: The job and the lane of that.
 _PULSE = "pulse"
 
+#: After which time an execution hangs, beside what its statements may take. Each statement has its deadline, so that a
+#: server which is slow to answer is not what takes so long: every database of it may wait for so many of them.
+_HANGS_SECONDS, _STATEMENTS = 1800.0, 10
+
 
 class Target(Protocol):
     """Something watched: it knows its collectors, and the thread ("lane") that each runs on."""
@@ -78,10 +82,12 @@ class Schedule:
             job_defaults={"coalesce": True, "max_instances": 1},
         )
         self._progress = progress or Progress()
+        self._patience = _patience(Document())
         self._scheduler.add_listener(self._report, EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES | EVENT_JOB_ERROR)
 
     def apply(self, document: Document) -> None:
         """Run what the document says, as often as it says; jobs it does not change are not touched."""
+        self._patience = _patience(document)
         for job_id, (target, collector) in self._jobs.items():
             every = document.interval(collector.metric.name)
             if every == self._intervals.get(job_id):
@@ -119,10 +125,15 @@ class Schedule:
 
     def _execute(self, target: Target, collector: Collector) -> None:
         why = self._refusal(collector.metric.name, target.name)
-        if why is None:
-            target.collect(collector)
-        else:
+        if why is not None:
             self._leave(target, collector, Status.SKIPPED, why)
+            return
+        part = f"lane {target.lane(collector)}"
+        self._progress.within(part, self._patience)
+        try:
+            target.collect(collector)
+        finally:
+            self._progress.rests(part)
 
     def _report(self, event: JobExecutionEvent | JobSubmissionEvent) -> None:
         if event.job_id == _PULSE:
@@ -148,6 +159,10 @@ class Schedule:
                 detail=detail,
             )
         )
+
+
+def _patience(document: Document) -> float:
+    return _HANGS_SECONDS + _STATEMENTS * document.databases.at_most * document.statement_timeout_ms / 1000
 
 
 def _soon(every: int) -> datetime:

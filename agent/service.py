@@ -12,11 +12,11 @@ from pathlib import Path
 
 from agent.identity.files import IdentityError
 from agent.identity.whoami import whoami
-from agent.progress import tell_systemd, watchdog_seconds
 from agent.runtime import Agent
 from agent.settings import Settings, SettingsError, load
 from agent.signals import Signals
 from agent.spool import SpoolError
+from agent.systemd import tell_systemd, watchdog_seconds
 
 log = logging.getLogger(__name__)
 

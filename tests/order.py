@@ -13,7 +13,6 @@ LONGEST = (
     "lambdas/test_walk.py",
     "infra/aws/test_apply.py",
     "infra/test_build.py",
-    "ansible/test_step.py",
     "ansible/test_monitoring_role.py",
     "agent/test_obedience.py",
     "functions/query/test_readings.py",

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from agent.systemd import tell_systemd
 from functions.authorizer import door as identity
 from functions.authorizer import handler as authorizer
 from functions.authorizer.authority import AuthorityError
@@ -52,7 +53,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is in hand.
 
     One log line `{"event": "listening", "url": ...}` says where, once connections are accepted; the ready file, if
-    one is asked for, then has `{"url": ..., "pid": ...}`.
+    one is asked for, then has `{"url": ..., "pid": ...}`, and systemd, if it waits for that, is told.
 
     Raises:
         StartError: naming what to mend; nothing is running then.
@@ -175,6 +176,7 @@ def _serve(settings: Settings, queue: Queue, listening: socket.socket, tls: ssl.
         reconciler.start()
         scheduler.start()
         http.run([listening])
+        tell_systemd("STOPPING=1")
         logger.info("draining", extra={"queued": queue.depth()})
         deadline = time.monotonic() + settings.drain_seconds
         scheduler.shutdown(wait=False)
@@ -191,6 +193,7 @@ def _announce(settings: Settings, listening: socket.socket) -> None:
         scratch = settings.ready_file.with_name(f".{settings.ready_file.name}.new")
         scratch.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
         scratch.rename(settings.ready_file)  # whoever waits for it finds the whole of it
+    tell_systemd("READY=1")
     logger.info("listening", extra={"url": url})
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.assemble import Batcher
+from agent.collectors.catalogue import COLLECTORS
+from agent.collectors.collector import Collector
 from agent.outbox import Outbox
-from agent.progress import Progress, tell_systemd, watchdog_seconds
+from agent.progress import Progress
 from agent.schedule import Schedule
 from agent.sender import Sender
 from agent.spool import Spool
+from agent.systemd import tell_systemd, watchdog_seconds
 from agent.transports.outcome import Delivered, Outcome, Upload
+from contracts.document import DatabaseSettings, Document
 from tests.agent.polling import until
 
 
@@ -85,6 +90,53 @@ def test_a_schedule_is_heard_of(clock: Clock, progress: Progress, monkeypatch: p
         assert progress.stuck() == ["schedule"]
         until(lambda: progress.stuck() == [])
     finally:
+        schedule.stop()
+
+
+class _Watched:
+    """A target whose one collector comes back when it is let go."""
+
+    name = "main"
+
+    def __init__(self) -> None:
+        self.reached, self.go = threading.Event(), threading.Event()
+
+    def collectors(self) -> tuple[Collector, ...]:
+        return COLLECTORS[:1]
+
+    def lane(self, _collector: Collector) -> str:
+        return "main:cluster"
+
+    def collect(self, _collector: Collector) -> None:
+        self.reached.set()
+        self.go.wait()
+
+    def apply(self, document: Document) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_a_collector_that_hangs_is_stuck_and_one_that_is_slow_is_not(
+    clock: Clock, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.schedule._SPREAD_SECONDS", 0.01)
+    monkeypatch.setattr("agent.schedule._PULSE_SECONDS", 0.01)
+    target = _Watched()
+    schedule = Schedule((target,), Outbox(), progress=progress)
+    schedule.apply(Document(databases=DatabaseSettings(at_most=10), statement_timeout_ms=10_000))
+    schedule.start()
+    try:
+        assert target.reached.wait(10)
+        clock.now = 2000  # ten databases, each of which answers for 20 s
+        until(lambda: progress.stuck() == [])
+        clock.now = 10_000
+        until(lambda: progress.stuck() == ["lane main:cluster"])
+        target.go.set()
+        until(lambda: progress.stuck() == [])
+    finally:
+        target.go.set()
         schedule.stop()
 
 

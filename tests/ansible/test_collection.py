@@ -19,10 +19,11 @@ def test_ansible_lint_has_nothing_to_say(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("playbook", sorted(path.stem for path in (COLLECTION / "playbooks").glob("*.yml")))
-def test_the_playbooks_are_understood(playbook: str, tmp_path: Path) -> None:
-    done = ansible("ansible-playbook", "--syntax-check", f"playbooks/{playbook}.yml", home=tmp_path)
+def test_the_playbooks_are_understood(tmp_path: Path) -> None:
+    playbooks = sorted((COLLECTION / "playbooks").glob("*.yml"))
+    done = ansible("ansible-playbook", "--syntax-check", *playbooks, home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("playbook: ") == len(playbooks) > 0
 
 
 def test_it_can_be_built_and_installed(tmp_path: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from agent.settings import load
 from tests.agent.authority import Authority
 from tests.agent.door import Door, door
 from tests.agent.identity.registrar import Registrar, enrolment_token
-from tests.ansible.controller import ansible
+from tests.ansible.controller import Played, play
 from tests.ansible.options import AGENT
 from tests.nursery import ROOT
 
@@ -52,7 +50,7 @@ class Host:
     def settings(self) -> Path:
         return self.folder / "settings/agent.toml"
 
-    def play(self, *arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    def play(self, *arguments: str, **options: str) -> Played:
         """What the role does to enrol the agent and to write its settings."""
         given, playbook = self.folder / "given.json", self.folder / "playbook.yml"
         given.write_text(json.dumps({**self.options, **options}))
@@ -63,9 +61,9 @@ class Host:
             # There is no service here to restart.
             {"ansible.builtin.meta": "end_play"},
         ]
-        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}
-        playbook.write_text(yaml.safe_dump([play]))
-        return ansible("ansible-playbook", playbook, "--extra-vars", f"@{given}", *arguments, home=self.folder / "home")
+        plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+        playbook.write_text(yaml.safe_dump(plays))
+        return play(playbook, "--extra-vars", f"@{given}", *arguments, home=self.folder / "home")
 
 
 @pytest.fixture
@@ -92,28 +90,26 @@ def host(tmp_path: Path, gate: Door, registrar: Registrar) -> Host:
     )
 
 
-def changed(done: subprocess.CompletedProcess[str]) -> int:
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = re.search(r"changed=(\d+)", done.stdout)
-    assert found is not None
-    return int(found[1])
-
-
-def test_a_host_is_enrolled_once(host: Host, registrar: Registrar, gate: Door) -> None:
+def test_a_host_is_enrolled_once_and_given_no_other_name(host: Host, registrar: Registrar, gate: Door) -> None:
     token = registrar.enrolment()
     first = host.play("-vvv", "--diff", pganalytics_agent_enrolment_token=token)
-    assert changed(first) > 0
-    assert token not in first.stdout + first.stderr
+    assert first.well().changed > 0
+    assert token not in first.output
     settings = load(host.settings)
     assert whoami(settings).identity is not None
     assert settings.server is not None
     assert settings.server.token_file is None
     assert registrar.enrolments[token] == 0
-    assert changed(host.play(pganalytics_agent_enrolment_token=token)) == 0
-    assert changed(host.play()) == 0, "it does not need the token any more"
+    assert host.play(pganalytics_agent_enrolment_token=token).well().changed == 0
+    assert host.play().well().changed == 0, "it does not need the token any more"
     assert len(gate.asked) == 1
     kept = [path for path in host.folder.rglob("*") if path.is_file() and not path.is_symlink()]
     assert [path for path in kept if token.encode() in path.read_bytes()] == []
+    before = host.settings.read_text()
+    refused = host.play(pganalytics_agent_id="db-2")
+    assert refused.code != 0
+    assert "agent.toml says db-2, but this host is enrolled as db-1" in refused.output
+    assert host.settings.read_text() == before
 
 
 def test_a_rehearsal_enrols_nobody(host: Host, gate: Door) -> None:
@@ -123,20 +119,11 @@ def test_a_rehearsal_enrols_nobody(host: Host, gate: Door) -> None:
 
 
 def test_where_it_fails_the_token_does_not_stay_and_the_settings_do(host: Host, gate: Door) -> None:
-    assert changed(host.play(pganalytics_agent_token="a-token")) > 0
+    assert host.play(pganalytics_agent_token="a-token").well().changed > 0
     before, token = host.settings.read_text(), enrolment_token()
     refused = host.play("-vvv", pganalytics_agent_enrolment_token=token)
-    assert refused.returncode != 0
-    assert "does not enrol db-1 (401): the enrolment token is not known" in refused.stdout
-    assert token not in refused.stdout + refused.stderr
+    assert refused.code != 0
+    assert "does not enrol db-1 (401): the enrolment token is not known" in refused.output
+    assert token not in refused.output
     assert not (host.folder / "enrolment-token").exists()
-    assert host.settings.read_text() == before
-
-
-def test_an_enrolled_host_is_not_given_another_name(host: Host, registrar: Registrar) -> None:
-    assert changed(host.play(pganalytics_agent_enrolment_token=registrar.enrolment())) > 0
-    before = host.settings.read_text()
-    refused = host.play(pganalytics_agent_id="db-2")
-    assert refused.returncode != 0
-    assert "agent.toml says db-2, but this host is enrolled as db-1" in refused.stdout
     assert host.settings.read_text() == before

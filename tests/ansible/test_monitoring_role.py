@@ -8,11 +8,10 @@ import hmac
 import json
 import os
 import pwd
-import re
 import secrets
-import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import yaml
 from agent.check import check
 from agent.settings import Settings, TargetSettings
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.ansible.controller import ansible
+from tests.ansible.controller import Played, play
 from tests.ansible.options import COLLECTION
 from tests.servers import NewServer
 
@@ -50,39 +49,34 @@ class Cluster:
     def hba(self) -> Path:
         return self.server.data / "pg_hba.conf"
 
-    def play(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        """Run the role; options are its own without their prefix, `tasks_from` is another entry point."""
-        given: dict[str, object] = {
+    def play(self, *arguments: str, tasks_from: str = "main", **options: object) -> Played:
+        """Run the role, or another entry point of it; options are its own without their prefix."""
+        return self.tried({"host": options}, *arguments, tasks_from=tasks_from)
+
+    def tried(self, cases: Mapping[str, Mapping[str, object]], *arguments: str, tasks_from: str = "main") -> Played:
+        """The same with several sets of options at once, each of which is a host's."""
+        shared = {
             "clusters": [{"dsn": f"host={self.server.directory} port={self.server.port} user=postgres"}],
             "account": ACCOUNT if os.geteuid() == 0 else "",
             "psql": str(self.server.directory / "psql"),
             "user": ACCOUNT,
-            **options,
         }
-        tasks_from = given.pop("tasks_from", "main")
-        written, playbook = self.folder / "given.json", self.folder / "playbook.yml"
-        written.write_text(json.dumps({f"pganalytics_monitoring_role_{name}": value for name, value in given.items()}))
+        reached = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        hosts = {
+            case: reached
+            | {f"pganalytics_monitoring_role_{name}": value for name, value in {**shared, **given}.items()}
+            for case, given in cases.items()
+        }
+        inventory, playbook = self.folder / "hosts.json", self.folder / "playbook.yml"
+        inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
         task = {"ansible.builtin.include_role": {"name": str(ROLE), "tasks_from": tasks_from}}
-        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
-        playbook.write_text(yaml.safe_dump([play]))
-        home = self.folder / "home"
-        return ansible("ansible-playbook", playbook, "--extra-vars", f"@{written}", *arguments, home=home)
+        playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+        forks = ("--forks", str(len(hosts)))
+        return play(playbook, "--inventory", inventory, *forks, *arguments, home=self.folder / "home")
 
-    def changed(self, *arguments: str, **options: object) -> int:
+    def changed(self, *arguments: str, tasks_from: str = "main", **options: object) -> int:
         """How many changes the role made, or would make; it goes well."""
-        done = self.play(*arguments, **options)
-        assert done.returncode == 0, done.stdout + done.stderr
-        found = re.search(r"changed=(\d+)", done.stdout)
-        assert found is not None
-        return int(found[1])
-
-    def refused(self, **options: object) -> str:
-        """What the role says when it does not do it; nothing has been changed."""
-        before = self.state()
-        done = self.play(**options)
-        assert done.returncode != 0, done.stdout
-        assert self.state() == before
-        return " ".join(done.stdout.replace("\\n", " ").split())
+        return self.play(*arguments, tasks_from=tasks_from, **options).well().changed
 
     def ask(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.server.dsn(database), autocommit=True) as connection:
@@ -130,36 +124,23 @@ def findings(cluster: Cluster) -> list[str]:
     return [str(finding) for finding in check(settings).findings if finding.what.startswith("target")]
 
 
-def test_the_agent_has_what_it_needs_once_the_server_was_restarted(cluster: Cluster) -> None:
+def test_a_server_is_prepared_once_and_a_rehearsal_tells_of_that(cluster: Cluster) -> None:
     cluster.ask("create database shut")
     cluster.ask("revoke connect on database shut from public")
-    cluster.ask('create schema quoted; create sequence quoted."it\'s"; create table t (id serial)', "shut")
-    asked = {"user": pwd.getpwuid(os.geteuid()).pw_name, "preload": True}
-    told = cluster.play(**asked)
-    assert "A RESTART IS OWED" in told.stdout, told.stdout + told.stderr
-    assert [finding for finding in findings(cluster) if "not loaded" in finding] != []
-    cluster.server.restart()
-    assert findings(cluster) == []
-    told = cluster.play(**asked)
-    assert "changed=0" in told.stdout
-    assert "RESTART" not in told.stdout
+    cluster.ask("create table secrets (secret text); create sequence there; create role other login")
+    cluster.ask("alter system set shared_preload_libraries = 'auto_explain', 'pg_prewarm'")
+    cluster.ask("alter system set log_statement = 'all'")
+    cluster.ask("select pg_reload_conf()")
+    before, started = cluster.state(), cluster.ask("select pg_postmaster_start_time()")
+    password = secrets.token_urlsafe() + " '\\\"$:{{"
+    asked: dict[str, Any] = {"preload": True, "password": {"__ansible_unsafe": password}}
 
-
-def test_a_rehearsal_tells_of_the_same_changes_and_makes_none(cluster: Cluster) -> None:
-    cluster.ask("create sequence there")
-    before = cluster.state()
-    rehearsed = cluster.changed("--check", "--diff", preload=True, password="a password")
+    rehearsed = cluster.play("--check", "--diff", "-vvv", **asked).well()
     assert cluster.state() == before
-    assert cluster.changed(preload=True, password="a password") == rehearsed > 0
-    made = cluster.state()
-    assert cluster.changed("--check", preload=True, password="a password") == 0
-    assert cluster.changed(preload=True, password="a password") == 0
-    assert cluster.state() == made
+    first = cluster.play("--diff", "-vvv", **asked).well()
+    assert first.changed == rehearsed.changed > 0
 
-
-def test_the_role_may_look_and_nothing_else(cluster: Cluster) -> None:
-    cluster.ask("create table secrets (secret text)")
-    cluster.changed()
+    # It may look, and nothing else.
     ((may,),) = cluster.ask(
         "select array[rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls] from pg_roles"
         " where rolname = 'pganalytics'"
@@ -167,50 +148,72 @@ def test_the_role_may_look_and_nothing_else(cluster: Cluster) -> None:
     assert may == [False] * 5
     held = "select roleid::regrole::text from pg_auth_members where member = 'pganalytics'::regrole"
     assert cluster.ask(held) == [("pg_monitor",)]
-    assert cluster.ask("select has_table_privilege('pganalytics', 'secrets', 'select')") == [(False,)]
-    cluster.changed(read_all_data=True)
-    assert cluster.ask("select has_table_privilege('pganalytics', 'secrets', 'select')") == [(True,)]
-
-
-def test_its_account_gets_in_by_the_socket_and_nobody_gets_in_as_another(cluster: Cluster) -> None:
-    assert cluster.as_agent() == ""
-    cluster.changed()
+    assert cluster.ask(_MAY_READ) == [(False,)]
+    # Its account gets in by the socket, and as nobody else.
     assert cluster.as_agent() == "pganalytics"
-    cluster.ask("create role other login")
     assert cluster.as_agent(user="other") == ""
-    assert cluster.changed(user="somebody-else") > 0
-    assert cluster.as_agent() == "", "it is the account that counts"
-    cluster.changed(hba="none")
-    assert cluster.hba.read_text() == _NOBODY_ELSE
-
-
-def test_the_libraries_that_were_there_stay_and_nothing_is_restarted(cluster: Cluster) -> None:
-    cluster.ask("alter system set shared_preload_libraries = 'auto_explain', 'pg_prewarm'")
-    started = cluster.ask("select pg_postmaster_start_time()")
-    assert "does not load pg_stat_statements" in cluster.play().stdout
-    assert "pg_stat_statements" not in (cluster.server.data / "postgresql.auto.conf").read_text()
-    cluster.changed(preload=True)
+    # The password is told to nobody, and opens.
+    ((verifier,),) = cluster.ask(_VERIFIER)
+    assert opens(password, verifier)
+    assert not opens(password + " ", verifier)
+    for said in (rehearsed.output, first.output, cluster.server.log.read_text()):
+        assert password not in said
+        assert password[:40] not in said
+    assert verifier not in first.output
+    # Nothing is restarted by surprise, and the libraries that were there stay.
+    assert "A RESTART IS OWED" in first.output
     assert cluster.ask("select pg_postmaster_start_time()") == started
     cluster.server.restart()
     assert cluster.ask("show shared_preload_libraries") == [("auto_explain, pg_prewarm, pg_stat_statements",)]
 
+    again = cluster.play(**asked).well()
+    assert again.changed == 0
+    assert "RESTART" not in again.output
 
-def test_the_password_is_told_to_nobody_and_opens(cluster: Cluster) -> None:
-    password = secrets.token_urlsafe() + " '\\\"$:{{"
-    cluster.ask("alter system set log_statement = 'all'")
-    cluster.ask("select pg_reload_conf()")
-    done = cluster.play("-vvv", "--diff", hba="none", password={"__ansible_unsafe": password})
-    assert done.returncode == 0, done.stdout
-    for said in (done.stdout, done.stderr, cluster.server.log.read_text()):
-        assert password not in said
-        assert password[:40] not in said
-    stored = "select rolpassword from pg_authid where rolname = 'pganalytics'"
-    ((verifier,),) = cluster.ask(stored)
-    assert opens(password, verifier)
-    assert not opens(password + " ", verifier)
-    assert verifier not in done.stdout
-    assert cluster.changed(hba="none", password={"__ansible_unsafe": password}) == 0
-    assert cluster.changed(hba="none", password="another") == 1
+
+_MAY_READ = "select has_table_privilege('pganalytics', 'secrets', 'select')"
+_VERIFIER = "select rolpassword from pg_authid where rolname = 'pganalytics'"
+
+
+def test_the_agent_finds_all_that_it_needs_once_the_server_was_restarted(cluster: Cluster) -> None:
+    cluster.ask("create database shut")
+    cluster.ask("revoke connect on database shut from public")
+    cluster.ask('create schema quoted; create sequence quoted."it\'s"; create table t (id serial)', "shut")
+    cluster.changed(preload=True, user=pwd.getpwuid(os.geteuid()).pw_name)
+    assert [finding for finding in findings(cluster) if "not loaded" in finding] != []
+    cluster.server.restart()
+    assert findings(cluster) == []
+
+
+def test_other_options_change_what_there_is(cluster: Cluster) -> None:
+    cluster.ask("create table secrets (secret text)")
+    assert cluster.as_agent() == ""
+    first = cluster.play(password="one").well()
+    assert "does not load pg_stat_statements" in first.output
+    assert "pg_stat_statements" not in (cluster.server.data / "postgresql.auto.conf").read_text()
+    assert cluster.as_agent() == "pganalytics"
+    written = cluster.hba.read_text()
+
+    cluster.changed(read_all_data=True, user="somebody-else", password="another")
+    assert cluster.ask(_MAY_READ) == [(True,)]
+    assert cluster.as_agent() == "", "it is the account that counts"
+    ((verifier,),) = cluster.ask(_VERIFIER)
+    assert opens("another", verifier)
+
+    cluster.changed(hba="none")
+    assert cluster.hba.read_text() == _NOBODY_ELSE
+    # Written before an interruption, and not yet read by the server.
+    cluster.hba.write_text(written)
+    os.utime(cluster.hba, (time.time() + 5,) * 2)
+    assert cluster.as_agent() == ""
+    assert cluster.changed() >= 1
+    assert cluster.as_agent() == "pganalytics"
+
+    cluster.hba.write_text(_NOBODY_ELSE + "local all all perhaps\n")
+    refused = cluster.play()
+    assert refused.failed == {"host"}
+    assert "pg_hba.conf is not taken by the server" in refused.words
+    assert 'invalid authentication method \\"perhaps\\"' in refused.words
 
 
 def opens(password: str, verifier: str) -> bool:
@@ -222,45 +225,30 @@ def opens(password: str, verifier: str) -> bool:
     return base64.b64encode(key).decode() == keys.partition(":")[0]
 
 
-def test_what_was_written_before_an_interruption_is_read_by_the_server(cluster: Cluster) -> None:
-    cluster.changed()
-    written = cluster.hba.read_text()
-    cluster.changed(hba="none")
-    cluster.hba.write_text(written)
-    os.utime(cluster.hba, (time.time() + 5,) * 2)
-    assert cluster.as_agent() == ""
-    assert cluster.changed(user=ACCOUNT) >= 1
-    assert cluster.as_agent() == "pganalytics"
+#: What cannot work, by the name of a host that stands for it, and what is said of it.
+_REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "no-tls": ({"hba": "scram-sha-256", "address": "10.0.0.0/8", "password": "x"}, "has ssl = off"),
+    "no-address": ({"hba": "scram-sha-256", "password": "x"}, "needs the agent's address"),
+    "no-password": ({"hba": "scram-sha-256", "address": "10.0.0.0/8"}, "and a password"),
+    "no-database": (
+        {"databases": ["nowhere"]},
+        "has no database nowhere; mend pganalytics_monitoring_role_databases",
+    ),
+    "name": ({"name": "No name"}, "take a name of small letters"),
+    "password": ({"password": "schlüssel"}, "letters that are not of ASCII"),
+    "hba": ({"hba": "trust"}, "value of pganalytics_monitoring_role_hba must be one of"),
+    "mighty": ({"name": "mighty"}, "may do more than look; choose another name"),
+}
 
 
-def test_a_line_that_the_server_does_not_take_is_named(cluster: Cluster) -> None:
-    cluster.hba.write_text(_NOBODY_ELSE + "local all all perhaps\n")
-    done = cluster.play()
-    assert done.returncode != 0
-    said = " ".join(done.stdout.split())
-    assert "pg_hba.conf is not taken by the server" in said
-    assert 'invalid authentication method \\"perhaps\\"' in said
-
-
-@pytest.mark.parametrize(
-    ("statement", "options", "said"),
-    [
-        ("select", {"hba": "scram-sha-256", "address": "10.0.0.0/8", "password": "x"}, "has ssl = off"),
-        ("select", {"hba": "scram-sha-256", "password": "x"}, "needs the agent's address"),
-        ("select", {"hba": "scram-sha-256", "address": "10.0.0.0/8"}, "and a password"),
-        ("select", {"databases": ["nowhere"]}, "has no database nowhere; mend pganalytics_monitoring_role_databases"),
-        ("select", {"name": "No name"}, "take a name of small letters"),
-        ("select", {"password": "schlüssel"}, "letters that are not of ASCII"),
-        ("select", {"hba": "trust"}, "value of pganalytics_monitoring_role_hba must be one of"),
-        ("create role pganalytics login createdb", {}, "may do more than look; choose another name"),
-    ],
-    ids=["no tls", "no address", "no password", "no database", "name", "password", "hba", "mighty"],
-)
-def test_what_cannot_work_is_refused_before_anything_is_changed(
-    cluster: Cluster, statement: str, options: dict[str, object], said: str
-) -> None:
-    cluster.ask(statement)
-    assert said in cluster.refused(**options)
+def test_what_cannot_work_is_refused_before_anything_is_changed(cluster: Cluster) -> None:
+    cluster.ask("create role mighty login createdb")
+    before = cluster.state()
+    refused = cluster.tried({case: options for case, (options, _) in _REFUSED.items()})
+    assert (refused.failed, refused.changed) == (set(_REFUSED), 0), refused.output
+    said = refused.said()
+    assert [case for case, (_, mend) in _REFUSED.items() if mend not in said[case]] == [], said
+    assert cluster.state() == before
 
 
 def test_a_login_that_is_no_superuser_prepares_what_it_may(cluster: Cluster) -> None:
@@ -269,14 +257,15 @@ def test_a_login_that_is_no_superuser_prepares_what_it_may(cluster: Cluster) -> 
     cluster.hba.write_text("local all keeper trust\n" + _NOBODY_ELSE)
     cluster.ask("select pg_reload_conf()")
     clusters = [{"dsn": f"host={cluster.server.directory} port={cluster.server.port} user=keeper"}]
-    assert "set pganalytics_monitoring_role_hba to none" in cluster.refused(clusters=clusters)
-    asked: dict[str, object] = {"clusters": clusters, "hba": "none", "extension_databases": []}
-    assert cluster.changed(**asked) > 0
+    asked: dict[str, Any] = {"clusters": clusters, "hba": "none", "extension_databases": []}
+    first = cluster.tried({"whole": {"clusters": clusters}, "less": asked})
+    assert first.failed == {"whole"}, first.output
+    assert "set pganalytics_monitoring_role_hba to none" in first.words
     assert cluster.ask("select pg_has_role('pganalytics', 'pg_monitor', 'USAGE')") == [(True,)]
     assert cluster.changed(**asked) == 0
 
 
-def test_a_removal_leaves_what_there_was_before(cluster: Cluster) -> None:
+def test_a_removal_leaves_what_there_was_before_unless_something_is_owned(cluster: Cluster) -> None:
     cluster.ask("create database shut")
     cluster.ask("revoke connect on database shut from public")
     cluster.ask("create extension pg_stat_statements")
@@ -284,6 +273,11 @@ def test_a_removal_leaves_what_there_was_before(cluster: Cluster) -> None:
     before = cluster.state()[:-4]
     cluster.changed()
     made = cluster.state()
+    cluster.ask("create table its (); alter table its owner to pganalytics")
+    refused = cluster.play(tasks_from="remove")
+    assert refused.failed == {"host"}
+    assert "drop it by hand" in refused.words
+    cluster.ask("drop table its")
     assert cluster.changed("--check", tasks_from="remove") > 0
     assert cluster.state() == made
     cluster.changed(tasks_from="remove")
@@ -293,12 +287,3 @@ def test_a_removal_leaves_what_there_was_before(cluster: Cluster) -> None:
     for old, new in ((before[2], after[2]), (before[4], after[4])):
         assert "pganalytics" not in str(new), old
     assert cluster.changed(tasks_from="remove") == 0
-
-
-def test_what_owns_something_is_not_removed(cluster: Cluster) -> None:
-    cluster.changed()
-    cluster.ask("create table its (); alter table its owner to pganalytics")
-    done = cluster.play(tasks_from="remove")
-    assert done.returncode != 0
-    assert "drop it by hand" in " ".join(done.stdout.split())
-    assert cluster.ask("select tableowner from pg_tables where tablename = 'its'") == [("pganalytics",)]

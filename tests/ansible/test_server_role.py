@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from cli.serve import serve
 from infra.standalone.embedded import EmbeddedPostgres
-from tests.ansible.controller import ansible, rendered
+from tests.ansible.controller import ansible, play, rendered
 from tests.ansible.options import COLLECTION, specified
 
 _ROLE = COLLECTION / "roles/server"
@@ -45,14 +45,6 @@ _EVERYTHING: dict[str, Any] = {
 }
 
 
-def _unit(folder: Path, **options: object) -> list[tuple[str, str]]:
-    """The unit's settings, with lines that go on joined."""
-    given = {"_pganalytics_server_found_tls": _FILES} | {
-        f"{'' if name.startswith('_') else 'pganalytics_server_'}{name}": value for name, value in options.items()
-    }
-    return _parsed(rendered(folder, "pganalytics-server.service.j2", given, role=_ROLE))
-
-
 def _parsed(file: Path) -> list[tuple[str, str]]:
     lines = re.sub(r"\\\n\s*", " ", file.read_text()).splitlines()
     return [(name, value) for name, is_, value in (line.partition("=") for line in lines) if is_ and name[0] != "#"]
@@ -68,10 +60,33 @@ def _started(unit: list[tuple[str, str]]) -> list[str]:
     return shlex.split(dict(unit)["ExecStart"])
 
 
+def _as_it_is(value: object) -> object:
+    """A value in which Ansible looks for no expressions, as it does not in what Vault had encrypted."""
+    return {"__ansible_unsafe": value} if isinstance(value, str) else value
+
+
+_UNIT, _DSN = "pganalytics-server.service.j2", "store.dsn.j2"
+_PASSWORD = {"store_password": "it's \\ {{ x }}", "store_role": "a b", "store_database": "d'b", "store_port": 1}
+
+#: What is rendered, by the name of a host.
+_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "everything": (_UNIT, _EVERYTHING),
+    "proxy": (_UNIT, {"_pganalytics_server_found_tls": _NO_FILES, "pganalytics_server_plain_http": True}),
+    "peer": (_DSN, {}),
+    "password": (_DSN, {f"pganalytics_server_{name}": _as_it_is(value) for name, value in _PASSWORD.items()}),
+    "elsewhere": (_DSN, {"pganalytics_server_store_dsn": _as_it_is("postgresql://u@db/store\n")}),
+}
+
+
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
-    folder = tmp_path_factory.mktemp("everything")
-    return _parsed(rendered(folder, "pganalytics-server.service.j2", _EVERYTHING, role=_ROLE))
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All of them, of one run of Ansible."""
+    return rendered(tmp_path_factory.mktemp("made"), _CASES, role=_ROLE)
+
+
+@pytest.fixture
+def everything(made: dict[str, Path]) -> list[tuple[str, str]]:
+    return _parsed(made["everything"])
 
 
 def test_every_setting_of_the_server_has_its_place_in_the_unit(everything: list[tuple[str, str]]) -> None:
@@ -119,8 +134,8 @@ def test_each_secret_is_a_credential_that_the_server_is_pointed_to(everything: l
     assert pointed == [f"${{CREDENTIALS_DIRECTORY}}/{name}" for name in given]
 
 
-def test_behind_a_proxy_it_speaks_no_tls_and_needs_no_right_to_its_port(tmp_path: Path) -> None:
-    unit = _unit(tmp_path, plain_http=True, _pganalytics_server_found_tls=_NO_FILES)
+def test_behind_a_proxy_it_speaks_no_tls_and_needs_no_right_to_its_port(made: dict[str, Path]) -> None:
+    unit = _parsed(made["proxy"])
     assert _told(unit)["PGANALYTICS_PLAIN_HTTP"] == "true"
     assert [word.partition("=")[0] for word in _started(unit)[2:]] == ["--keys-file", "--authority-file"]
     assert dict(unit)["CapabilityBoundingSet"] == ""
@@ -128,28 +143,23 @@ def test_behind_a_proxy_it_speaks_no_tls_and_needs_no_right_to_its_port(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("case", "expected"),
     [
-        ({}, {"host": "/var/run/postgresql", "port": "5432", "dbname": "pganalytics", "user": "pganalytics_server"}),
         (
-            {"store_password": "it's \\ {{ x }}", "store_role": "a b", "store_database": "d'b", "store_port": 1},
+            "peer",
+            {"host": "/var/run/postgresql", "port": "5432", "dbname": "pganalytics", "user": "pganalytics_server"},
+        ),
+        (
+            "password",
             {"host": "localhost", "port": "1", "dbname": "d'b", "user": "a b", "password": "it's \\ {{ x }}"},
         ),
-        ({"store_dsn": "postgresql://u@db/store\n"}, {"host": "db", "dbname": "store", "user": "u"}),
+        ("elsewhere", {"host": "db", "dbname": "store", "user": "u"}),
     ],
-    ids=["a peer", "a password", "elsewhere"],
 )
 def test_the_connection_string_means_what_the_options_say(
-    tmp_path: Path, options: dict[str, Any], expected: dict[str, str]
+    made: dict[str, Path], case: str, expected: dict[str, str]
 ) -> None:
-    given = {f"pganalytics_server_{name}": _as_it_is(value) for name, value in options.items()}
-    made = rendered(tmp_path, "store.dsn.j2", given, role=_ROLE)
-    assert conninfo_to_dict(made.read_text().rstrip()) == expected
-
-
-def _as_it_is(value: object) -> object:
-    """A value in which Ansible looks for no expressions, as it does not in what Vault had encrypted."""
-    return {"__ansible_unsafe": value} if isinstance(value, str) else value
+    assert conninfo_to_dict(made[case].read_text().rstrip()) == expected
 
 
 def _verifier(password: str, verifier: str) -> str:
@@ -190,6 +200,10 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "give the certificate and its key with pganalytics_server_tls_cert_source and",
     ),
     "half a pair": ({"pganalytics_server_tls_key_source": "k"}, "is missing; give both, or neither"),
+    "no pair": (
+        {"_pganalytics_server_pair": {"rc": 1, "stderr_lines": ["the key is another certificate's"]}},
+        "in PEM and without a pass phrase: the key is another certificate's.",
+    ),
     "certificates without TLS": (
         {"pganalytics_server_plain_http": True, "pganalytics_server_client_certificates": True},
         "leave out one of pganalytics_server_client_certificates and pganalytics_server_plain_http",
@@ -258,7 +272,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         given[name] = folder / f"{name}.json"
         given[name].write_text(json.dumps(_GOOD | options))
     # The last of the files wins, as a host's variables do over defaults.
-    play = {
+    plays = {
         "hosts": "all",
         "connection": "local",
         "gather_facts": False,
@@ -267,14 +281,9 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
     inventory, playbook = folder / "inventory.yml", folder / "preflight.yml"
     inventory.write_text(yaml.safe_dump({"all": {"hosts": dict.fromkeys(cases)}}))
-    playbook.write_text(yaml.safe_dump([play]))
-    done = ansible("ansible-playbook", "--inventory", inventory, playbook, home=folder / "home")
-    said = dict.fromkeys(cases, "")
-    for part in re.split(r"(?m)^(?=\[ERROR\]|fatal: )", done.stdout + done.stderr):
-        found = re.match(r"fatal: \[([^]]+)\]", part)
-        if found:
-            said[found[1]] += part
-    return said
+    playbook.write_text(yaml.safe_dump([plays]))
+    done = play(playbook, "--inventory", inventory, "--forks", "20", home=folder / "home")
+    return dict.fromkeys(cases, "") | done.said()
 
 
 @pytest.mark.parametrize("case", _REFUSED)

@@ -75,9 +75,34 @@ def _written(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+_TOML, _UNIT = "agent.toml.j2", "pganalytics-agent.service.j2"
+_SERVER = {"pganalytics_agent_server_url": "https://pganalytics.example.org"}
+_ENROLLED = {"_pganalytics_agent_found_identity": {"stat": {"exists": True}}}
+
+#: What is rendered, by the name of a host.
+_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "everything": (_TOML, _EVERYTHING),
+    "defaults": (_TOML, _SERVER),
+    "to-be-enrolled": (_TOML, {**_SERVER, "pganalytics_agent_enrolment_token": "pge_"}),
+    "enrolled": (_TOML, {**_SERVER, **_ENROLLED}),
+    "with-a-file": (_TOML, {**_SERVER, "_pganalytics_agent_found_identity": {"stat": {"exists": False}}}),
+    "back-to-a-token": (_TOML, {**_SERVER, **_ENROLLED, "pganalytics_agent_token": "a-token"}),
+    "bucket": (_TOML, {"pganalytics_agent_transport": "s3", "pganalytics_agent_bucket": "batches"}),
+    "unit": (_UNIT, {"pganalytics_agent_watchdog_seconds": 7}),
+    "state-of-its-own": (_UNIT, {"pganalytics_agent_state_directory": "/var/lib/pganalytics/one"}),
+    "state-elsewhere": (_UNIT, {"pganalytics_agent_state_directory": "/srv/agent"}),
+}
+
+
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return rendered(tmp_path_factory.mktemp("everything"), "agent.toml.j2", _EVERYTHING)
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All of them, of one run of Ansible."""
+    return rendered(tmp_path_factory.mktemp("made"), _CASES)
+
+
+@pytest.fixture
+def everything(made: dict[str, Path]) -> Path:
+    return made["everything"]
 
 
 def test_every_key_of_the_agents_settings_has_an_option(everything: Path) -> None:
@@ -111,36 +136,24 @@ def test_the_agent_reads_what_the_options_say(everything: Path) -> None:
     )
 
 
-def test_without_options_the_agent_has_its_own_defaults(tmp_path: Path) -> None:
-    made = rendered(tmp_path, "agent.toml.j2", {"pganalytics_agent_server_url": "https://pganalytics.example.org"})
+def test_without_options_the_agent_has_its_own_defaults(made: dict[str, Path]) -> None:
     server = ServerSettings(url="https://pganalytics.example.org", token_file=Path("/etc/pganalytics/token"))
-    assert load(made) == Settings(agent_id="localhost", server=server)
+    assert load(made["defaults"]) == Settings(agent_id="defaults", server=server)
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"pganalytics_agent_enrolment_token": "pge_"}, False),
-        ({"_pganalytics_agent_found_identity": {"stat": {"exists": True}}}, False),
-        ({"_pganalytics_agent_found_identity": {"stat": {"exists": False}}}, True),
-        (
-            {"_pganalytics_agent_found_identity": {"stat": {"exists": True}}, "pganalytics_agent_token": "a-token"},
-            True,
-        ),
-    ],
-    ids=["to be enrolled", "enrolled", "with a token's file", "back to a token"],
+    ("case", "named"),
+    [("to-be-enrolled", False), ("enrolled", False), ("with-a-file", True), ("back-to-a-token", True)],
 )
-def test_an_enrolled_agent_gets_its_tokens_itself(tmp_path: Path, options: dict[str, Any], *, named: bool) -> None:
-    given = {"pganalytics_agent_server_url": "https://pganalytics.example.org", **options}
-    server = load(rendered(tmp_path, "agent.toml.j2", given)).server
+def test_an_enrolled_agent_gets_its_tokens_itself(made: dict[str, Path], case: str, *, named: bool) -> None:
+    server = load(made[case]).server
     assert server is not None
     assert server.token_file == (Path("/etc/pganalytics/token") if named else None)
 
 
-def test_an_agent_that_puts_into_the_bucket_itself_needs_no_server(tmp_path: Path) -> None:
-    options = {"pganalytics_agent_transport": "s3", "pganalytics_agent_bucket": "batches"}
-    made = load(rendered(tmp_path, "agent.toml.j2", options))
-    assert made == Settings(agent_id="localhost", upload=UploadSettings(transport="s3", bucket="batches"))
+def test_an_agent_that_puts_into_the_bucket_itself_needs_no_server(made: dict[str, Path]) -> None:
+    upload = UploadSettings(transport="s3", bucket="batches")
+    assert load(made["bucket"]) == Settings(agent_id="bucket", upload=upload)
 
 
 def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None:
@@ -148,37 +161,35 @@ def test_the_example_makes_settings_that_the_agent_reads(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     inventory = json.loads(done.stdout)
     hosts = inventory["pganalytics_agents"]["hosts"]
+    cases = {}
     for name in hosts:
         options = inventory["_meta"]["hostvars"][name]
-        folder = tmp_path / name
-        folder.mkdir()
         assert "lookup" in options["pganalytics_agent_enrolment_token"]
         options["pganalytics_agent_enrolment_token"] = "what stands in the file"
-        assert load(rendered(folder, "agent.toml.j2", options)).agent_id == options["pganalytics_agent_id"]
+        cases[name] = (_TOML, options)
+    for name, file in rendered(tmp_path, cases).items():
+        assert load(file).agent_id == cases[name][1]["pganalytics_agent_id"]
     assert len(hosts) == 2
 
 
 @pytest.mark.parametrize(
-    ("folder", "line"),
-    [("/var/lib/pganalytics/one", "StateDirectory=pganalytics/one"), ("/srv/agent", "ReadWritePaths=/srv/agent")],
+    ("case", "line"),
+    [("state-of-its-own", "StateDirectory=pganalytics/one"), ("state-elsewhere", "ReadWritePaths=/srv/agent")],
 )
-def test_the_state_can_be_written_wherever_it_is(tmp_path: Path, folder: str, line: str) -> None:
-    made = rendered(tmp_path, "pganalytics-agent.service.j2", {"pganalytics_agent_state_directory": folder})
-    assert line in made.read_text().splitlines()
+def test_the_state_can_be_written_wherever_it_is(made: dict[str, Path], case: str, line: str) -> None:
+    assert line in made[case].read_text().splitlines()
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze to rate the unit")
-def test_the_unit_is_rated_1_5_or_better(tmp_path: Path) -> None:
-    made = rendered(tmp_path, "pganalytics-agent.service.j2", {})
+def test_the_unit_is_rated_1_5_or_better(made: dict[str, Path]) -> None:
     # In tenths; 250 is the first systemd that rates a file.
-    command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", str(made)]
+    command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=15", str(made["unit"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "unrecognized option '--offline" in done.stderr:
         pytest.skip("this systemd-analyze rates no files")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_unit_is_watched_and_yields_to_the_database(tmp_path: Path) -> None:
-    lines = rendered(tmp_path, "pganalytics-agent.service.j2", {"pganalytics_agent_watchdog_seconds": 7}).read_text()
+def test_the_unit_is_watched_and_yields_to_the_database(made: dict[str, Path]) -> None:
     expected = {"Type=notify", "WatchdogSec=7", "Restart=on-failure", "OOMScoreAdjust=500", "MemoryMax=256M"}
-    assert expected <= set(lines.splitlines())
+    assert expected <= set(made["unit"].read_text().splitlines())

@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.ansible.controller import ansible
+from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import Central, serving
-from tests.fleet.hosts import Host, Network
-from tests.fleet.releases import BOOKWORM, Release
+from tests.fleet.hosts import Network
+from tests.fleet.managed import Managed, reached
+from tests.fleet.releases import BOOKWORM, BULLSEYE, Release
 from tests.fleet.wheels import wheels
 
 CACHE = Path(os.environ.get("PGANALYTICS_FLEET_CACHE") or Path(__file__).parents[2] / ".cache/hosts").resolve()
-
-
-@dataclass(frozen=True)
-class Played:
-    """How a playbook ended."""
-
-    code: int
-    output: str
-    changed: int
-
-
-@dataclass(frozen=True)
-class Managed:
-    """A host, and what its inventory says of it."""
-
-    host: Host
-    folder: Path
-    options: dict[str, Any] = field(repr=False)
-
-    def play(self, playbook: str, *arguments: str, **options: object) -> Played:
-        """Run a playbook; options are those of the role without its prefix, and win over the inventory's."""
-        given = {f"pganalytics_agent_{name}": value for name, value in options.items()}
-        done = ansible(
-            "ansible-playbook",
-            "--inventory",
-            self._inventory(given),
-            f"playbooks/{playbook}.yml",
-            *arguments,
-            home=self.folder / "home",
-            inside=self.host.network.inside,
-        )
-        changed = re.search(r"changed=(\d+)", done.stdout)
-        return Played(done.returncode, done.stdout + done.stderr, int(changed[1]) if changed else -1)
-
-    def played(self, playbook: str, *arguments: str, **options: object) -> Played:
-        """The same, for what has to go well."""
-        done = self.play(playbook, *arguments, **options)
-        assert done.code == 0, done.output
-        return done
-
-    def main_pid(self) -> int:
-        """The process of the agent; 0 where none runs."""
-        return int(self.host.run("systemctl show --property=MainPID --value pganalytics-agent"))
-
-    def hang_up(self) -> None:
-        """End the connections that Ansible keeps open for its next run."""
-        for socket in (self.folder / "home/cp").glob("*"):
-            hosts.run("ssh", "-o", f"ControlPath={socket}", "-O", "exit", self.host.address)
-
-    def _inventory(self, given: dict[str, object]) -> Path:
-        # A file, and not the command line, which everybody on the controller may read.
-        inventory = self.folder / f"{secrets.token_hex(4)}.json"
-        variables = {**self.options, **given}
-        inventory.write_text(json.dumps({"pganalytics_agents": {"hosts": {self.host.name: variables}}}))
-        return inventory
 
 
 @pytest.fixture(scope="session")
@@ -133,27 +75,19 @@ def _managed(site: Site, name: str, number: int, release: Release) -> Iterator[M
     folder = network.folder / f"{name}.controller"
     folder.mkdir()
     with network.host(name, number, hosts.base_image(CACHE, release.name)) as host:
-        # As most fleets are: root does not log in, and what root makes is for root.
-        host.run(
-            "useradd --create-home keeper && cp -r .ssh ~keeper && chown -R keeper: ~keeper/.ssh"
-            " && echo 'Defaults umask=0077, umask_override' > /etc/sudoers.d/keeper"
-            " && echo 'keeper ALL=(ALL) NOPASSWD: ALL' >> /etc/sudoers.d/keeper"
-        )
-        host.sql("create role pganalytics login; grant pg_monitor to pganalytics")
         managed = Managed(
             host,
             folder,
             {
-                "ansible_host": host.address,
-                "ansible_user": "keeper",
-                "ansible_ssh_common_args": " ".join(network.ssh_options),
-                "ansible_python_interpreter": "/usr/bin/python3",
+                **reached(host),
                 "pganalytics_agent_server_url": central.url,
                 "pganalytics_agent_ca_source": str(central.ca_file),
                 "pganalytics_agent_token": central.token(name),
                 "pganalytics_agent_wheels": str(site.wheels(release.python)),
                 # With which the controller asks the server what has arrived.
                 "pganalytics_agent_confirm_token": central.operator_token("viewer"),
+                # PostgreSQL that is too old to be watched is refused there, too.
+                "pganalytics_monitoring_role_enabled": release is not BULLSEYE,
                 "pganalytics_agent_groups": ["adm"],
                 "pganalytics_agent_targets": [
                     {
@@ -187,10 +121,3 @@ def deployed(db_1: tuple[Managed, Played]) -> Managed:
 def first_run(db_1: tuple[Managed, Played]) -> Played:
     """The run, with all that Ansible can tell of it, that put the agent on its host."""
     return db_1[1]
-
-
-@pytest.fixture
-def virgin(site: Site) -> Iterator[Managed]:
-    """A host that never had the agent."""
-    with site.managed("db-2", 12) as managed:
-        yield managed

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
 from tests.agent.authority import Authority
-from tests.ansible.controller import ansible
+from tests.ansible.controller import Played
 from tests.fleet import hosts
-from tests.fleet.conftest import Played
-from tests.fleet.hosts import Host, Network
+from tests.fleet.hosts import Network
+from tests.fleet.managed import Managed, reached
 from tests.nursery import ROOT
 
 #: The first admin.
@@ -29,45 +25,20 @@ ADMIN, PASSWORD = "ann", "a pass phrase's end"
 
 
 @dataclass(frozen=True)
-class Served:
-    """A host that is to be the server, and what its inventory says of it."""
+class Served(Managed):
+    """A host that is to be the server."""
 
-    host: Host
-    folder: Path
     ca_file: Path
-    options: dict[str, Any] = field(repr=False)
+    role = "server"
+    group = "pganalytics_server"
 
     @property
     def url(self) -> str:
         return f"https://{self.host.address}:8480"
 
-    def play(self, *arguments: str, **options: object) -> Played:
-        """Run the playbook; options are those of the role without its prefix, and win over the inventory's."""
-        # A file, and not the command line, which everybody on the controller may read.
-        inventory = self.folder / f"{secrets.token_hex(4)}.json"
-        given = {f"pganalytics_server_{name}": value for name, value in options.items()}
-        inventory.write_text(json.dumps({"pganalytics_server": {"hosts": {self.host.name: {**self.options, **given}}}}))
-        done = ansible(
-            "ansible-playbook",
-            "--inventory",
-            inventory,
-            "playbooks/server.yml",
-            *arguments,
-            home=self.folder / "home",
-            inside=self.host.network.inside,
-        )
-        changed = re.search(r"changed=(\d+)", done.stdout)
-        return Played(done.returncode, done.stdout + done.stderr, int(changed[1]) if changed else -1)
-
-    def played(self, *arguments: str, **options: object) -> Played:
-        """The same, for what has to go well."""
-        done = self.play(*arguments, **options)
-        assert done.code == 0, done.output
-        return done
-
-    def main_pid(self) -> int:
-        """The process of the server; 0 where none runs."""
-        return int(self.host.run("systemctl show --property=MainPID --value pganalytics-server"))
+    def serve(self, *arguments: str, **options: object) -> Played:
+        """Run the server's playbook; it goes well."""
+        return self.played("server", *arguments, **options)
 
     def starts(self) -> int:
         """How often systemd has started it since the host booted."""
@@ -97,11 +68,6 @@ class Served:
         given = ("--user", ADMIN, "--ca", str(self.ca_file), "--password-file", "-")
         self.operator("login", "--server", self.url, *given, stdin=PASSWORD)
 
-    def hang_up(self) -> None:
-        """End the connections that Ansible keeps open for its next run."""
-        for socket in (self.folder / "home/cp").glob("*"):
-            hosts.run("ssh", "-o", f"ControlPath={socket}", "-O", "exit", self.host.address)
-
 
 @contextmanager
 def server_host(network: Network, image: Path, carried: Path, name: str, number: int) -> Iterator[Served]:
@@ -109,28 +75,19 @@ def server_host(network: Network, image: Path, carried: Path, name: str, number:
     folder = network.folder / f"{name}.controller"
     folder.mkdir()
     with network.host(name, number, image) as host:
-        # As most fleets are: root does not log in, and what root makes is for root.
-        host.run(
-            "useradd --create-home keeper && cp -r .ssh ~keeper && chown -R keeper: ~keeper/.ssh"
-            " && echo 'Defaults umask=0077, umask_override' > /etc/sudoers.d/keeper"
-            " && echo 'keeper ALL=(ALL) NOPASSWD: ALL' >> /etc/sudoers.d/keeper"
-        )
         authority = Authority(folder, host.address)
         served = Served(
             host,
             folder,
-            authority.ca_file,
             {
-                "ansible_host": host.address,
-                "ansible_user": "keeper",
-                "ansible_ssh_common_args": " ".join(network.ssh_options),
-                "ansible_python_interpreter": "/usr/bin/python3",
+                **reached(host),
                 "pganalytics_server_tls_cert_source": str(_certificate(authority)),
                 "pganalytics_server_tls_key_source": str(_key(authority)),
                 "pganalytics_server_wheels": str(carried),
                 "pganalytics_server_admin": ADMIN,
                 "pganalytics_server_admin_password": PASSWORD,
             },
+            authority.ca_file,
         )
         try:
             yield served

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import Managed, Played
+from tests.fleet.managed import ONE_STEP, Managed, options_of, play
 
 pytestmark = pytest.mark.fleet
 
@@ -38,21 +40,8 @@ def _everything(root: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def test_a_rehearsal_changes_nothing_and_a_removal_leaves_nothing(virgin: Managed) -> None:
-    before = _everything(virgin.host.root)
-    assert virgin.played("deploy", "--check", "--diff").changed > 0
-    assert _everything(virgin.host.root) == before
-    virgin.played("deploy")
-    assert _everything(virgin.host.root) != before
-    virgin.played("remove")
-    assert _everything(virgin.host.root) == before
-    assert virgin.host.run("systemctl list-units --all --no-legend 'pganalytics*'") == ""
-    assert virgin.played("remove").changed == 0
-
-
-def test_a_second_run_changes_nothing(deployed: Managed) -> None:
+def test_a_rehearsal_where_all_is_done_has_nothing_to_do(deployed: Managed) -> None:
     process = deployed.main_pid()
-    assert deployed.played("deploy").changed == 0
     assert deployed.played("deploy", "--check").changed == 0
     assert deployed.main_pid() == process != 0
 
@@ -84,7 +73,8 @@ def test_the_token_is_told_to_nobody(deployed: Managed, first_run: Played) -> No
     assert deployed.host.run(f"grep -rlF {secret} /etc /opt/pganalytics /var/lib/pganalytics-agent") == (
         "/etc/pganalytics/token\n"
     )
-    assert deployed.host.ask(f"journalctl --no-pager | grep -vF 'grep -' | grep -qF {secret}") == 1
+    told = "systemctl cat pganalytics-agent; ps -ewwo args; cat /proc/[0-9]*/environ; journalctl --no-pager"
+    assert deployed.host.ask(f"({told}) | grep -avF 'grep -' | grep -aqF {secret}") == 1
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit_and_little_exposed(deployed: Managed) -> None:
@@ -109,13 +99,6 @@ def test_a_killed_agent_is_started_again(deployed: Managed) -> None:
     until(lambda: deployed.main_pid() not in {process, 0}, "systemd does not start it again")
 
 
-def test_a_new_token_is_used_without_a_restart(deployed: Managed, central: Central) -> None:
-    process = deployed.main_pid()
-    deployed.options["pganalytics_agent_token"] = central.token("db-1")
-    assert deployed.played("deploy").changed == 1
-    assert deployed.main_pid() == process
-
-
 def test_settings_that_the_agent_would_refuse_never_reach_it(deployed: Managed) -> None:
     process, settings = deployed.main_pid(), deployed.host.run("cat /etc/pganalytics/agent.toml")
     refused = deployed.play("deploy", targets=[{"name": "main", "dsn": "password=secret"}])
@@ -125,20 +108,16 @@ def test_settings_that_the_agent_would_refuse_never_reach_it(deployed: Managed) 
     assert deployed.main_pid() == process
 
 
-def test_new_settings_and_another_installation_restart_the_agent(deployed: Managed) -> None:
+def test_another_installation_restarts_the_agent_and_the_one_before_is_kept(deployed: Managed) -> None:
     process, environment = deployed.main_pid(), deployed.host.run("readlink /opt/pganalytics/current")
-    deployed.played("deploy", spool_max_age_hours=24.0, version="0.1.0")
+    deployed.options["pganalytics_agent_version"] = "0.1.0"
+    deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
     other = deployed.host.run("readlink /opt/pganalytics/current")
     assert other != environment
-    # The one before is kept, to go back to.
-    assert set(deployed.host.run("ls -d /opt/pganalytics/environments/*").splitlines()) == {
-        other.strip(),
-        environment.strip(),
-    }
+    kept = deployed.host.run("ls -d /opt/pganalytics/environments/*")
+    assert set(kept.splitlines()) == {other.strip(), environment.strip()}
     assert deployed.host.run("readlink /opt/pganalytics/previous") == environment
-    deployed.played("deploy")
-    assert deployed.host.run("readlink /opt/pganalytics/current") == environment
 
 
 def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: Managed) -> None:
@@ -146,26 +125,45 @@ def test_a_restart_that_an_interrupted_deployment_owes_is_made_up_for(deployed: 
     deployed.host.run("touch /etc/systemd/system/pganalytics-agent.service")  # as the task before the interruption did
     deployed.played("deploy")
     assert deployed.main_pid() not in {process, 0}
-    assert deployed.played("deploy").changed == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "mend"),
-    [
-        ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
-        ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
-        ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
-        ({"token": "", "token_file": "/nowhere/token"}, "give pganalytics_agent_enrolment_token, or an access token"),
-        ({"enrolment_token": "pge_"}, "leave one of them out"),
-        ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
-        ({"wheels": ""}, "Name the version to install from the index with pganalytics_agent_version"),
-        ({"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"}, "put them into /etc/pip.conf"),
-    ],
-)
-def test_what_is_missing_is_named_before_anything_changes(
-    deployed: Managed, options: dict[str, str], mend: str
-) -> None:
-    refused = deployed.play("deploy", **options)
-    assert refused.code != 0
-    assert mend in " ".join(refused.output.split())
-    assert refused.changed == 0
+def test_a_new_token_is_used_without_a_restart(deployed: Managed, central: Central) -> None:
+    process = deployed.main_pid()
+    deployed.options["pganalytics_agent_token"] = central.token("db-1")
+    assert deployed.played("deploy").changed == 1
+    assert deployed.main_pid() == process
+
+
+#: What is missing or wrong, by the name of a host that stands for it, and how it is to be mended.
+_REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "no-python": ({"python": "/bin/false"}, "or name another with pganalytics_agent_python"),
+    "python-nowhere": ({"python": "/nowhere/python3"}, "or name another with pganalytics_agent_python"),
+    "of-others": ({"user": "postgres"}, "choose another name with pganalytics_agent_user"),
+    "no-token": (
+        {"token": "", "token_file": "/nowhere/token"},
+        "give pganalytics_agent_enrolment_token, or an access token",
+    ),
+    "two-tokens": ({"enrolment_token": "pge_"}, "leave one of them out"),
+    "no-wheels": ({"wheels": "/nowhere"}, "name the folder that has it with pganalytics_agent_wheels"),
+    "no-version": (
+        {"wheels": "", "version": ""},
+        "Name the version to install from the index with pganalytics_agent_version",
+    ),
+    "credentials": (
+        {"wheels": "", "version": "1", "index_url": "https://a:b@c.example.org/"},
+        "put them into /etc/pip.conf",
+    ),
+    "wrong-type": ({"tasks_max": "many"}, "pganalytics_agent_tasks_max"),
+}
+
+
+def test_what_is_missing_is_named_before_anything_changes(deployed: Managed) -> None:
+    before = _everything(deployed.host.root)
+    hosts = {name: {**deployed.options, **options_of("agent", options)} for name, (options, _) in _REFUSED.items()}
+    arguments = (*ONE_STEP, "--forks", str(len(hosts)))
+    refused = play(deployed.host.network, deployed.folder, "deploy", {"pganalytics_agents": hosts}, *arguments)
+    assert (refused.failed, refused.changed) == (set(hosts), 0), refused.output
+    said = re.split(f"({'|'.join(hosts)}): ", refused.words.rpartition("the rollout stops. ")[2])
+    whys = dict(zip(said[1::2], said[2::2], strict=True))
+    assert [name for name, (_, mend) in _REFUSED.items() if mend not in whys[name]] == [], whys
+    assert _everything(deployed.host.root) == before

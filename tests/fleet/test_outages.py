@@ -9,7 +9,7 @@ import pytest
 
 from agent.spooled import entries
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import Managed
+from tests.fleet.managed import Managed
 from tests.matrix.servers import UnavailableError, installation
 
 pytestmark = pytest.mark.fleet
@@ -81,7 +81,8 @@ def test_what_was_read_while_the_wire_was_cut_arrives_afterwards_and_nothing_is_
     process = deployed.main_pid()
     until(lambda: loaded(central, deployed) != set(), "nothing arrives before the cut")
     with deployed.host.cut():
-        until(lambda: len(waiting(deployed)) >= 30, "nothing is spooled", _PATIENCE)
+        # Two minutes and more, at a batch a second.
+        until(lambda: len(waiting(deployed)) >= 120, "nothing is spooled", _PATIENCE)
         held = waiting(deployed)
     until(lambda: held <= loaded(central, deployed), "what was spooled does not arrive", _PATIENCE)
     until(lambda: len(waiting(deployed)) < 3, "the spool is not drained", _PATIENCE)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import until
-from tests.fleet.conftest import CACHE, Managed, Played
+from tests.fleet.conftest import CACHE
 from tests.fleet.hosts import Network
+from tests.fleet.managed import Managed, options_of, play, reached
 from tests.fleet.releases import BOOKWORM
 from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
-from tests.fleet.wheels import wheels
+from tests.fleet.wheels import other_version, wheels
 
 pytestmark = pytest.mark.fleet
 
@@ -32,9 +34,9 @@ def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played]]]:
     carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
     with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
         before = served.host.run(_EVERYTHING)
-        runs = {"rehearsal": served.played("--check", "--diff", "-vvv")}
+        runs = {"rehearsal": served.serve("--check", "--diff", "-vvv")}
         assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
-        runs["first"] = served.played("--diff", "-vvv")
+        runs["first"] = served.serve("--diff", "-vvv")
         yield served, runs
 
 
@@ -55,8 +57,8 @@ def test_a_rehearsal_tells_what_would_change_and_a_second_run_changes_nothing(
 ) -> None:
     assert runs["rehearsal"].changed > 10
     process, starts = served.main_pid(), served.starts()
-    assert served.played().changed == 0
-    assert served.played("--check").changed == 0
+    assert served.serve().changed == 0
+    assert served.serve("--check").changed == 0
     assert (served.main_pid(), served.starts()) == (process, starts)
     assert process != 0
     assert starts == 1
@@ -122,9 +124,13 @@ def test_the_server_has_no_rights_and_limits(served: Served) -> None:
     assert sorted(limits.splitlines()) == ["LimitNOFILE=12000", "MemoryMax=2147483648", "TasksMax=512"]
 
 
-def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: Served, network: Network) -> None:
+def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(
+    served: Served, network: Network, tmp_path: Path
+) -> None:
     carried = wheels(network.folder, CACHE, BOOKWORM.python)
     served.log_in()
+    (tmp_path / "fleet.toml").write_text("upload_every_seconds = 1\n")
+    served.operator("config", "apply", str(tmp_path / "fleet.toml"), "--comment", "haste")
     token = served.operator("enrolment", "create", "--uses", "1")
     viewer = served.host.run(
         "/opt/pganalytics-server/current/bin/pganalytics token issue --operator rollout --role viewer"
@@ -134,10 +140,7 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
     folder.mkdir()
     with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
         options = {
-            "ansible_host": host.address,
-            "ansible_user": "root",
-            "ansible_ssh_common_args": " ".join(network.ssh_options),
-            "ansible_python_interpreter": "/usr/bin/python3",
+            **reached(host),
             "pganalytics_agent_server_url": served.url,
             "pganalytics_agent_ca_source": str(served.ca_file),
             "pganalytics_agent_enrolment_token": token,
@@ -156,20 +159,32 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(served: 
     assert "db-31" in served.operator("agents", "--json")
 
 
-def test_another_installation_restarts_the_server_once(served: Served) -> None:
+def test_another_installation_with_other_options_restarts_the_server_once(served: Served) -> None:
     environment, starts = served.host.run("readlink /opt/pganalytics-server/current"), served.starts()
-    upgraded = served.played(version="0.1.0")
+    # PostgreSQL takes it over TCP, where peers are not let in.
+    secret = "it's a \\ secret of 100%"
+    options = {"version": "0.1.0", "client_certificates": True, "store_password": secret}
+    upgraded = served.serve("--diff", "-vvv", **options)
     other = served.host.run("readlink /opt/pganalytics-server/current")
     assert other != environment, upgraded.output
     assert served.host.run("ls -d /opt/pganalytics-server/environments/*") == other
     assert served.starts() == starts + 1
-    served.played()
-    assert served.host.run("readlink /opt/pganalytics-server/current") == environment
+    assert secret not in upgraded.output
+    assert "a \\\\ secret" not in upgraded.output
+    kept = served.asked("select rolpassword from pg_authid where rolname = 'pganalytics_server'")
+    assert kept.startswith("SCRAM-SHA-256$4096:")
+    shown = served.host.run(
+        "/opt/pganalytics-server/current/bin/pganalytics authority show"
+        " --authority-file /etc/pganalytics-server/authority.pem"
+    )
+    assert served.host.run("cat /etc/pganalytics-server/agents-ca.pem") == shown
+    again = served.serve(**options)
+    assert again.changed == 0, again.output
+    assert served.starts() == starts + 1
 
 
 def test_keys_that_were_rotated_are_the_servers_with_the_next_run(served: Served) -> None:
     served.log_in()
-    starts = served.starts()
     # Keys that are younger than 20 minutes do not rotate; whoever has no such patience ends every token.
     served.host.run(
         "/opt/pganalytics-server/current/bin/pganalytics keys rotate --at-once"
@@ -177,63 +192,56 @@ def test_keys_that_were_rotated_are_the_servers_with_the_next_run(served: Served
     )
     kept = served.host.run("stat --format='%a %U' /etc/pganalytics-server/keys.json")
     assert kept == "600 root\n"
-    assert served.played().changed > 0
+    starts = served.starts()
+    assert served.serve().changed > 0
     assert served.starts() == starts + 1
     assert ADMIN in served.operator("users", "list"), "the session goes on with a token of the new keys"
-    assert served.played().changed == 0
+    assert served.serve().changed == 0
 
 
-def test_agents_are_asked_for_certificates_when_the_operator_says_so(served: Served) -> None:
-    assert served.played(client_certificates=True).changed > 0
-    assert served.played(client_certificates=True).changed == 0
-    shown = served.host.run(
-        "/opt/pganalytics-server/current/bin/pganalytics authority show"
-        " --authority-file /etc/pganalytics-server/authority.pem"
+def test_a_version_that_does_not_start_is_returned_to_the_one_before(served: Served, tmp_path: Path) -> None:
+    stood = served.host.run(_STANDS)
+    bad = other_version(
+        Path(served.options["pganalytics_server_wheels"]), "0.1.1", tmp_path / "bad", broken="standalone"
     )
-    assert served.host.run("cat /etc/pganalytics-server/agents-ca.pem") == shown
-    served.played()
+    refused = served.play("server", wheels=str(bad), drain_seconds=20)
+    assert refused.failed == {"central-1"}, refused.output
+    assert "this wheel is broken" in refused.words
+    assert "What ran before runs again." in refused.words
+    assert served.host.run(_STANDS) == stood
+    assert len(served.host.run("ls /opt/pganalytics-server/environments").split()) == 1
+    assert served.serve().changed == 0
 
 
-def test_with_a_password_the_store_is_reached_where_peers_are_not_let_in(served: Served) -> None:
-    secret = "it's a \\ secret of 100%"
-    first = served.played("--diff", "-vvv", store_password=secret)
-    assert first.changed > 0
-    assert "a \\\\ secret" not in first.output
-    assert secret not in first.output
-    again = served.played(store_password=secret)
-    assert again.changed == 0, again.output
-    kept = served.asked("select rolpassword from pg_authid where rolname = 'pganalytics_server'")
-    assert kept.startswith("SCRAM-SHA-256$4096:")
-    served.played()
+_STANDS = (
+    "sha256sum /etc/systemd/system/pganalytics-server.service; readlink /opt/pganalytics-server/current;"
+    f" {_CURL} https://127.0.0.1:8480/v1/health | grep -o ok; systemctl is-active pganalytics-server"
+)
+
+#: What cannot work, by the name of a host that stands for it, and how it is to be mended.
+_REFUSED: dict[str, tuple[dict[str, object], str]] = {
+    "no-python": ({"python": "/bin/false"}, "or name another with pganalytics_server_python"),
+    "of-others": ({"user": "backup"}, "choose another name with pganalytics_server_user"),
+    "no-postgresql": ({"store_port": 5999}, "or name the store that there is with pganalytics_server_store_dsn"),
+    "no-peer": ({"store_role": "postgres"}, "or give the role's password with pganalytics_server_store_password"),
+    "their-database": (
+        {"store_database": "postgres"},
+        "choose another name with pganalytics_server_store_database",
+    ),
+    "type": ({"port": "many"}, "pganalytics_server_port"),
+    "no-pair": ({}, "are no certificate chain and its key"),
+}
 
 
-def test_a_server_that_does_not_answer_well_says_why(served: Served, tmp_path: Path) -> None:
+def test_what_cannot_work_is_refused_before_anything_changes(served: Served, tmp_path: Path) -> None:
+    before, starts = served.host.run(_EVERYTHING), served.starts()
     stranger = tmp_path / "other.key"
     hosts.run("openssl", "genpkey", "-algorithm", "ed25519", "-out", stranger)
-    refused = served.play(tls_key_source=str(stranger))
-    assert refused.code != 0
-    assert "expected are a certificate chain and its key" in refused.output
-    served.played()
-
-
-@pytest.mark.parametrize(
-    ("options", "mend"),
-    [
-        ({"python": "/bin/false"}, "or name another with pganalytics_server_python"),
-        ({"user": "backup"}, "choose another name with pganalytics_server_user"),
-        ({"store_port": 5999}, "or name the store that there is with pganalytics_server_store_dsn"),
-        ({"store_role": "postgres"}, "or give the role's password with pganalytics_server_store_password"),
-        ({"store_database": "postgres"}, "choose another name with pganalytics_server_store_database"),
-        ({"port": "many"}, "pganalytics_server_port"),
-    ],
-    ids=["no Python", "an account of others", "no PostgreSQL", "no peer", "a database of others", "a wrong type"],
-)
-def test_what_cannot_work_is_refused_before_anything_changes(
-    served: Served, options: dict[str, object], mend: str
-) -> None:
-    before = served.host.run(_EVERYTHING)
-    refused = served.play(**options)
-    assert refused.code != 0
-    assert mend in " ".join(refused.output.split())
-    assert refused.changed == 0
-    assert served.host.run(_EVERYTHING) == before
+    all_of_them = {name: {**served.options, **options_of("server", options)} for name, (options, _) in _REFUSED.items()}
+    all_of_them["no-pair"]["pganalytics_server_tls_key_source"] = str(stranger)
+    arguments = ("--forks", str(len(all_of_them)))
+    refused = play(served.host.network, served.folder, "server", {"pganalytics_server": all_of_them}, *arguments)
+    assert (refused.failed, refused.changed) == (set(all_of_them), 0), refused.output
+    said = refused.said()
+    assert [name for name, (_, mend) in _REFUSED.items() if mend not in said[name]] == [], said
+    assert (served.host.run(_EVERYTHING), served.starts()) == (before, starts)

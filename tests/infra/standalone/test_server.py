@@ -28,6 +28,7 @@ from functions.authorizer.authority import load as load_authority
 from infra.standalone.embedded import EmbeddedPostgres, embedded_postgres
 from infra.standalone.settings import StartError, tls_context
 from tests.infra.standalone.serving import (
+    SECONDS,
     Serving,
     batch,
     command,
@@ -102,6 +103,17 @@ def test_a_batch_goes_through_the_door_into_the_store(running: Serving, store: s
         assert connection.execute("select threads from metric.host_load").fetchall() == [(42,)]
         assert connection.execute("select collector, status from store.run").fetchall() == [("host_load", "ok")]
     assert (running.folder / "data" / "bucket" / answer.json()["key"]).read_bytes() == data
+
+
+def test_systemd_is_told_when_it_listens_and_when_it_stops(tmp_path: Path, store: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(tmp_path / "notify"))
+        door.settimeout(SECONDS)
+        with serving(tmp_path, store, NOTIFY_SOCKET=str(tmp_path / "notify")) as running:
+            assert door.recv(100) == b"READY=1"
+            assert running.request("GET", "/v1/version").status == 200
+            assert running.stop() == 0
+        assert door.recv(100) == b"STOPPING=1"
 
 
 def test_a_batch_sent_twice_is_loaded_once(running: Serving, store: str) -> None:
