@@ -24,6 +24,7 @@ from functions.ingest.bucket import Bucket, open_bucket
 from functions.ingest.ledger import unknown
 from functions.ingest.listing import Days
 from functions.ingest.loader import notification
+from functions.retention import RetentionEnvironment
 from functions.store import Store, StoreEnvironment
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield chunk
 
 
-class ReconcileEnvironment(StoreEnvironment):
+class ReconcileEnvironment(RetentionEnvironment, StoreEnvironment):
     bucket_url: str
     queue_url: str
     reconcile_days: int = Field(default=RECONCILE_DAYS, ge=1, le=3650)
@@ -152,6 +153,8 @@ class _Timed(Protocol):
 def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
     """Queue what was left behind, and say how much; nothing while the loader is behind with what is queued.
 
+    What is older than any metric's retention is not looked for: nothing of it would be loaded.
+
     Raises:
         StoreUnavailableError, BucketUnavailableError, QueueUnavailableError: the schedule tries again.
     """
@@ -169,7 +172,7 @@ def handler(event: dict[str, Any], context: _Timed) -> dict[str, Any]:
         _bucket(),
         _store(),
         queue.send,
-        days,
+        min(days, environment.retention.longest + 1),
         datetime.now(UTC) - SETTLED,
         lambda: context.get_remaining_time_in_millis() > _RESERVE_MS,
     )

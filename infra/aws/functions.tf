@@ -135,9 +135,11 @@ locals {
       uses_store = true
       may        = [local.may_send_messages, local.may_list_batches, local.may_read_store]
       environment = {
-        PGANALYTICS_BUCKET_URL     = local.bucket_url
-        PGANALYTICS_QUEUE_URL      = aws_sqs_queue.batches.id
-        PGANALYTICS_RECONCILE_DAYS = tostring(var.reconcile_days)
+        PGANALYTICS_BUCKET_URL          = local.bucket_url
+        PGANALYTICS_QUEUE_URL           = aws_sqs_queue.batches.id
+        PGANALYTICS_RECONCILE_DAYS      = tostring(var.reconcile_days)
+        PGANALYTICS_KEEP_DAYS           = tostring(var.store_keep_days)
+        PGANALYTICS_KEEP_DAYS_BY_METRIC = local.keep_days_by_metric
       }
     }
     config = {

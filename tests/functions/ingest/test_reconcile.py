@@ -163,6 +163,17 @@ def test_an_event_may_ask_for_more_days(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("settled")
+def test_what_is_beyond_the_retention_is_not_queued_for_nothing_of_it_is_loaded(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.bucket.create(*packed(batch(frames=[], sent_at=now_us() - 40 * DAY_US)))
+    assert handler({"days": 60}, Context())["queued"] == 0
+    monkeypatch.setenv("PGANALYTICS_KEEP_DAYS_BY_METRIC", "host_load=50")
+    module._environment.cache_clear()
+    assert handler({"days": 60}, Context())["queued"] == 1
+
+
+@pytest.mark.usefixtures("settled")
 def test_nothing_is_queued_while_the_loader_is_behind(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BEHIND", 1)
     account.bucket.create(*packed(batch(frames=[])))
