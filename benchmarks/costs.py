@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.work import Assumptions, Module, Work
+from functions.maintenance.expire import LEDGER_DAYS
 
 PRICES = Path(__file__).parent / "prices.toml"
 
@@ -61,11 +62,11 @@ class Stored:
     bucket: float
     metrics: float
     rollups: float
-    ledger_a_year: float
+    ledger: float
 
     @property
     def store(self) -> float:
-        return self.metrics + self.rollups + self.ledger_a_year
+        return self.metrics + self.rollups + self.ledger
 
 
 def stored(of: Work, module: Module) -> Stored:
@@ -74,7 +75,7 @@ def stored(of: Work, module: Module) -> Stored:
         of.batch_bytes * 24 * days["bucket_keep_days"],
         of.store_bytes_an_hour * 24 * days["store_keep_days"],
         of.rollup_bytes_an_hour * 24 * days["rollup_keep_days"],
-        of.ledger_bytes_an_hour * 24 * 365,
+        of.ledger_bytes_an_hour * 24 * (days["store_keep_days"] + LEDGER_DAYS),
     )
 
 
@@ -85,7 +86,7 @@ def acu(of: Work, hosts: int, a: Assumptions) -> float:
 
 
 def bill(of: Work, hosts: int, a: Assumptions, module: Module, prices: Mapping[str, Price]) -> list[Item]:
-    """The items of a month, of a fleet whose store and bucket are as full as they get; the ledger is a year old."""
+    """The items of a month, of a fleet whose store and bucket are as full as they get."""
 
     def item(name: str, price: str, quantity: float) -> Item:
         return Item(name, quantity, prices[price].unit, prices[price].of(quantity))

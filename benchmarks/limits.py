@@ -94,7 +94,7 @@ def _limits(m: Measured, of: Work, a: Assumptions, module: Module) -> Iterator[L
     )
     kept = stored(of, module)
     yield Limit(
-        "Aurora's volume of 128 TiB, with a ledger of a year",
+        "Aurora's volume of 128 TiB",
         STORE,
         VOLUME_BYTES / kept.store,
         "store_keep_days, store_keep_days_by_metric, rollup_keep_days; or more stores",

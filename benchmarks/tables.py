@@ -113,7 +113,7 @@ def _fleet(of: Reckoned) -> Table:
     row("bucket, TB", kept.bucket / GB / 1000, ",.2f")
     row("store: metrics, runs, frames, TB", kept.metrics / GB / 1000, ",.2f")
     row("store: rollups, TB", kept.rollups / GB / 1000, ",.2f")
-    row("store: the ledger of a year, TB", kept.ledger_a_year / GB / 1000, ",.2f")
+    row("store: the ledger, TB", kept.ledger / GB / 1000, ",.2f")
     return table
 
 
