@@ -54,6 +54,8 @@ def moto() -> Iterator[Aws]:
     try:
         host, port = server.get_host_and_port()
         aws = Aws(f"http://{host}:{port}")
+        # What another server of this process has made would be here, too.
+        assert urllib3.request("POST", f"{aws.url}/moto-api/reset").status == 200
         # moto would run functions in containers of its own; here the runtime client runs them.
         answer = urllib3.request("POST", f"{aws.url}/moto-api/config", json={"lambda": {"use_docker": False}})
         assert answer.status == 201

@@ -110,6 +110,8 @@ def moto() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
+    # What another server of this process has made would be here, too.
+    assert urllib3.request("POST", f"{url}/moto-api/reset").status == 200
     # moto would run the functions in containers; what the artifacts do is tested elsewhere.
     answer = urllib3.request("POST", f"{url}/moto-api/config", json={"lambda": {"use_docker": False}})
     assert answer.status == 201
