@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -85,3 +85,11 @@ def test_no_installed_package_lacks_or_contradicts_another() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_no_other_package_has_a_name_of_ours() -> None:
+    """It would be imported in our place: the command `pganalytics` would not start."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    installed = packages_distributions()
+    for ours in project["tool"]["importlinter"]["root_packages"]:
+        assert set(installed.get(ours, ())) <= {"pganalytics"}, ours

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import hcl2
-from hcl2.utils import SerializationOptions
 
 from functions.environment import Environment
 from infra.build import ROOT
@@ -53,8 +52,7 @@ class Function:
 @functools.cache
 def parsed() -> tuple[Body, ...]:
     """The module's files, comments included."""
-    options = SerializationOptions(strip_string_quotes=True)
-    return tuple(hcl2.loads(path.read_text(), serialization_options=options) for path in sorted(FOLDER.glob("*.tf")))
+    return tuple(hcl2.loads(path.read_text()) for path in sorted(FOLDER.glob("*.tf")))
 
 
 @functools.cache

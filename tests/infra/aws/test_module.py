@@ -114,16 +114,16 @@ def test_the_bucket_tells_of_batches() -> None:
 
 def test_the_schedule_asks_for_every_task_and_no_other() -> None:
     assert set(given(local("schedules"))) == set(TASKS)
-    assert resources("aws_cloudwatch_event_target")["maintenance"]["input"] == "${jsonencode({task = each.key})}"
+    assert resources("aws_cloudwatch_event_target")["maintenance"]["input"] == '${jsonencode({"task": "${each.key}"})}'
 
 
 def test_as_many_runs_of_maintenance_as_there_are_tasks_find_a_connection() -> None:
-    (runs,) = re.findall(r"\bmaintenance = (\d+)", local("concurrency"))
+    (runs,) = re.findall(r"'maintenance': (\d+)", local("concurrency"))
     assert int(runs) == len(TASKS)
 
 
 def test_every_function_with_a_connection_is_bounded() -> None:
-    bounded = set(re.findall(r"(\w+) = ", local("concurrency")))
+    bounded = set(re.findall(r"'(\w+)': ", local("concurrency")))
     connected = {function.name for function in ALL if "PGANALYTICS_STORE_DSN_SECRET" in function.environment}
     # The loader is bounded where it takes from the queue: reserved runs would turn messages back instead.
     assert bounded | {"loader"} == connected
@@ -162,7 +162,7 @@ def test_figures_are_looked_for_where_maintenance_tells_them() -> None:
 
 
 def test_what_a_deployment_invokes_is_there_before_the_functions_are_new() -> None:
-    assert local("invoked") == '${toset(["migrations", "rotation"])}'
+    assert local("invoked") == "${toset([migrations, rotation])}"
     assert "${aws_lambda_invocation.migrations}" in resources("aws_lambda_function")["this"]["depends_on"]
     triggers = resources("aws_lambda_invocation")["migrations"]["triggers"]
     assert triggers["code"] == '${aws_lambda_function.invoked["migrations"].source_code_hash}'

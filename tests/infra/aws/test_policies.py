@@ -99,8 +99,8 @@ def test_the_store_is_hard_to_lose() -> None:
     assert cluster["skip_final_snapshot"] == "${!each.value.protected}"
     assert cluster["manage_master_user_password"] is True
     said = declared("variable")["database"]["type"]
-    assert "protected = optional(bool, true)" in said
-    (days,) = re.findall(r"backup_days = optional\(number, (\d+)\)", said)
+    assert '"protected": "${optional(bool, true)}"' in said
+    (days,) = re.findall(r'"backup_days": "\$\{optional\(number, (\d+)\)', said)
     assert int(days) >= 7
 
 
