@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import hcl2
+from hcl2.api import loads
 
 from functions.environment import Environment
 from infra.build import ROOT
@@ -52,7 +52,7 @@ class Function:
 @functools.cache
 def parsed() -> tuple[Body, ...]:
     """The module's files, comments included."""
-    return tuple(hcl2.loads(path.read_text()) for path in sorted(FOLDER.glob("*.tf")))
+    return tuple(loads(path.read_text()) for path in sorted(FOLDER.glob("*.tf")))
 
 
 @functools.cache
