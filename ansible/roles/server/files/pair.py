@@ -1,4 +1,4 @@
-"""Reads a certificate chain and a private key, as JSON on standard input; ends with an error unless they belong together."""
+"""Reads a certificate chain and a private key, JSON on standard input; it is an error unless they are a pair."""
 
 import json
 import sys
