@@ -20,8 +20,9 @@ from rich.progress import track
 from rich.table import Table
 
 from infra.standalone.embedded import THROWAWAY, embedded_postgres
+from tests.aws import moto
 from tests.infra.standalone.serving import new_store
-from tests.lambdas.aws import Deployment, moto
+from tests.lambdas.aws import Deployment
 from tests.lambdas.canned import CANNED
 from tests.lambdas.runtime import Deployed, Running, running, runtime_client
 

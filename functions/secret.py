@@ -6,9 +6,6 @@ import os
 import stat
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-
-from functions import secrets_manager
 
 #: systemd's folder of a service's credentials (systemd.exec(5), LoadCredential=).
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
@@ -67,32 +64,6 @@ def read_secret(name: str) -> str:
         SecretUnavailableError: Secrets Manager fails or does not answer.
         SecretError: it does not exist, has no text, or may not be read.
     """
-    found = _by_itself(name) if secrets_manager.here() else _by_sdk(name)
-    if "SecretString" not in found:
-        raise SecretError(f"secret {name}: its value is binary; put a text")
-    text: str = found["SecretString"]
-    return text
-
-
-def _by_itself(name: str) -> dict[str, Any]:
-    reason = ""
-    for _ in range(2):
-        try:
-            status, answer = secrets_manager.get_secret_value(name)
-        except secrets_manager.UnansweredError as error:
-            reason = f"Secrets Manager cannot be reached: {error}"
-            continue
-        if status == HTTPStatus.OK:
-            return answer
-        code = str(answer.get("__type", status)).rpartition("#")[2]
-        failure = _failure(name, code, status)
-        if not isinstance(failure, SecretUnavailableError):
-            raise failure
-        reason = f"Secrets Manager answered {code}"
-    raise SecretUnavailableError(f"secret {name}: {reason}")
-
-
-def _by_sdk(name: str) -> dict[str, Any]:
     # Only here: where the environment has the values themselves, nobody waits for the SDK to be imported.
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -102,17 +73,17 @@ def _by_sdk(name: str) -> dict[str, Any]:
     # API Gateway waits 10 seconds for the authorizer.
     patience = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "max_attempts": 2})
     try:
-        client = sdk.client("secretsmanager", patience)
-        return dict(client.get_secret_value(SecretId=name, VersionStage="AWSCURRENT"))
+        found = sdk.client("secretsmanager", patience).get_secret_value(SecretId=name, VersionStage="AWSCURRENT")
     except ClientError as error:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-        raise _failure(name, code, status) from error
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in code:
+            raise SecretUnavailableError(f"secret {name}: Secrets Manager answered {code}") from error
+        message = f"secret {name}: Secrets Manager answered {code}; put a value, and allow its reading"
+        raise SecretError(message) from error
     except BotoCoreError as error:
         message = f"secret {name}: Secrets Manager cannot be reached: {type(error).__name__}"
         raise SecretUnavailableError(message) from error
-
-
-def _failure(name: str, code: str, status: int) -> SecretError:
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or "Throttl" in code:
-        return SecretUnavailableError(f"secret {name}: Secrets Manager answered {code}")
-    return SecretError(f"secret {name}: Secrets Manager answered {code}; put a value, and allow its reading")
+    if "SecretString" not in found:
+        raise SecretError(f"secret {name}: its value is binary; put a text")
+    text: str = found["SecretString"]
+    return text

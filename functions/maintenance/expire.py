@@ -51,7 +51,7 @@ def expire(
     now: datetime,
     keep_days: int,
     retention: Retention,
-    seconds_left: Callable[[], float] = lambda: 1,
+    seconds_left: Callable[[], float],
 ) -> Expired:
     """Remove what went to quarantine more than `keep_days` ago, what of identity has had its time, and from the ledger
     the batches of which nothing could be loaded again; of these some are left for the next time when time is up.

@@ -4,58 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pytest
-from moto.awslambda_simple.models import LambdaSimpleBackend
-
-from tests.infra.aws.module import FOLDER
+from tests.aws import Aws, invoked
+from tests.infra.aws.account import begin
 from tests.lambdas.artifacts import ARCH, PYTHON, artifacts
-from tests.lambdas.aws import Aws, Functions
+from tests.lambdas.aws import Functions
 from tests.lambdas.gateway import Behind, Gateway
-from tests.lambdas.runtime import REGION, Deployed, running
-
-_PLUGINS = os.environ.get("TF_PLUGIN_DIR")
-_CONFIG = os.environ.get("TF_CLI_CONFIG_FILE", "")
-
-NEEDS_TERRAFORM = [
-    pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not on this machine"),
-    pytest.mark.skipif(
-        _PLUGINS is None and not Path(_CONFIG).is_file(),
-        reason="set TF_PLUGIN_DIR to a folder with the aws provider, or TF_CLI_CONFIG_FILE to a file that names one",
-    ),
-]
-
-_ROOT = """
-provider "aws" {{
-  region            = "{region}"
-  s3_use_path_style = true
-}}
-
-module "pganalytics" {{
-  source          = "{source}"
-  artifacts       = "{artifacts}"
-  architecture    = "{arch}"
-  python          = "{python}"
-  loader_receives = {receives}
-}}
-
-output "module" {{
-  value = module.pganalytics
-}}
-"""
+from tests.lambdas.runtime import Deployed, running
 
 #: The fewest that the module allows: the walk has to make all of them.
 RECEIVES = 5
+
+_VARIABLES = f"""
+  architecture    = "{ARCH}"
+  python          = "{PYTHON}"
+  loader_receives = {RECEIVES}
+"""
 
 
 @dataclass(frozen=True)
@@ -142,22 +111,6 @@ def _task(code_sha256: str) -> Path:
     return found
 
 
-@contextmanager
-def _invoked_for_real(aws: Aws) -> Iterator[None]:
-    """moto runs a function that Terraform or Secrets Manager invokes as Lambda would: its artifact."""
-
-    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> bytes:
-        found = self.get_function(function_name)
-        environment = {**aws.environment, **found.environment_vars}
-        deployed = Deployed(_task(found.code_sha_256), found.handler, environment, timeout_seconds=found.timeout)
-        with running(deployed) as function:
-            return json.dumps(function.invoke(json.loads(body))).encode()
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(LambdaSimpleBackend, "invoke", invoke)
-        yield
-
-
 def _function(uri: str) -> str:
     found = re.search(r":function:([\w-]+)/invocations", uri)
     assert found, uri
@@ -165,25 +118,17 @@ def _function(uri: str) -> str:
 
 
 def apply(aws: Aws, folder: Path) -> Applied:
-    """Apply the module; the folder has its state."""
-    zips = artifacts()["query"].path.parent
-    told = {"region": REGION, "source": FOLDER, "artifacts": zips, "arch": ARCH, "python": PYTHON, "receives": RECEIVES}
-    (folder / "main.tf").write_text(_ROOT.format(**told))
-    environment = {**os.environ, **aws.environment, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
-    environment["TF_CLI_CONFIG_FILE"] = _CONFIG if Path(_CONFIG).is_file() else ""
+    """Apply the module; the folder has its state. What it invokes runs as in Lambda: from its artifact."""
 
-    def terraform(*arguments: str) -> str:
-        command = ["terraform", *arguments]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=400
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
-        return done.stdout
+    def run(function: Any, event: Any) -> Any:
+        environment = {**aws.environment, **function.environment_vars}
+        task = _task(function.code_sha_256)
+        with running(Deployed(task, function.handler, environment, timeout_seconds=function.timeout)) as lambda_:
+            return lambda_.invoke(event)
 
-    terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
-    with _invoked_for_real(aws):
-        terraform("apply", "-no-color", "-input=false", "-auto-approve", "-parallelism=30")
-    applied = Applied(aws, json.loads(terraform("output", "-json"))["module"]["value"])
+    account = begin(aws, folder, artifacts()["query"].path.parent)
+    with invoked(run):
+        applied = Applied(aws, account.apply(_VARIABLES))
     # moto would take messages itself, and denies what a policy denies on any condition.
     aws.client("lambda").update_event_source_mapping(UUID=applied.mapping["UUID"], Enabled=False)
     aws.client("s3").delete_bucket_policy(Bucket=applied.outputs["bucket"])

@@ -1,67 +1,23 @@
-"""AWS on this machine: moto's server, and the functions of infra/aws as they are deployed there."""
+"""The functions of infra/aws as they are deployed."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-import boto3
-import urllib3
-
 from functions.authorizer.authority import create
 from functions.authorizer.keys import Keys, dump, generate
+from tests.aws import REGION, Aws
 from tests.infra.aws import module
 from tests.lambdas.artifacts import artifacts
-from tests.lambdas.runtime import REGION, Deployed, Running, running
+from tests.lambdas.runtime import Deployed, Running, running
 
 # Of a store that the module makes.
 _OTHERWISE = {"PGANALYTICS_STORE_AT"}
-
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
-
-
-@dataclass(frozen=True)
-class Aws:
-    """moto's server, as clients see it."""
-
-    url: str
-
-    def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a client reads that is not told of it."""
-        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_EC2_METADATA_DISABLED": "true"}
-
-
-@contextmanager
-def moto() -> Iterator[Aws]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        aws = Aws(f"http://{host}:{port}")
-        # What another server of this process has made would be here, too.
-        assert urllib3.request("POST", f"{aws.url}/moto-api/reset").status == 200
-        # moto would run functions in containers of its own; here the runtime client runs them.
-        answer = urllib3.request("POST", f"{aws.url}/moto-api/config", json={"lambda": {"use_docker": False}})
-        assert answer.status == 201
-        yield aws
-    finally:
-        server.stop()
 
 
 @dataclass(frozen=True)

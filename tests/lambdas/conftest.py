@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.aws import Aws, moto
 from tests.infra.standalone.serving import new_store
 from tests.lambdas.artifacts import ONLY_LINUX
-from tests.lambdas.aws import Aws, Deployment, Functions, moto
+from tests.lambdas.aws import Deployment, Functions
 from tests.lambdas.places import Lambdas, Place, Standalone, make_admin
 
 

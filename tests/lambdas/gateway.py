@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.lambdas.runtime import REGION, FunctionError
+from tests.aws import REGION
+from tests.lambdas.runtime import FunctionError
 
 Event = dict[str, Any]
 Headers = Sequence[tuple[str, str]]

@@ -26,11 +26,11 @@ from functions.authorizer.keys import dump
 from functions.authorizer.tokens import issue
 from infra.standalone.queue import Queue
 from tests.agent.authority import Authority
+from tests.aws import REGION
 from tests.functions.identities import write
 from tests.infra.standalone.serving import SECONDS, Serving, command, connected, serving, until
 from tests.lambdas.aws import Deployment, Functions
 from tests.lambdas.gateway import Answer, Behind, Gateway
-from tests.lambdas.runtime import REGION
 
 #: The first admin, made as the documentation says.
 ADMIN, PASSWORD = "root", "correct horse battery"

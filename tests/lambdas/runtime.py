@@ -25,10 +25,11 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+from tests.aws import REGION
+
 #: The runtime client, and what it needs.
 CLIENT = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
-REGION = "eu-central-1"
 _API = "/2018-06-01/runtime"
 _START_SECONDS = 60.0
 

@@ -11,11 +11,12 @@ from contracts.codec import decode, sha256
 from contracts.objects import key_of
 from contracts.version import __version__
 from functions.ingest.loader import object_keys
+from tests.aws import Aws
 from tests.functions.events import messages, notification, request, upload
 from tests.infra.aws import module
 from tests.infra.standalone.serving import batch, loaded
 from tests.lambdas.artifacts import ONLY_LINUX
-from tests.lambdas.aws import Aws, Deployment, Functions
+from tests.lambdas.aws import Deployment, Functions
 from tests.lambdas.canned import BATCH, CANNED, KEY, body_of
 from tests.lambdas.runtime import FunctionError
 

@@ -16,11 +16,13 @@ from contracts.codec import decode, sha256
 from contracts.identity import EnrolmentCreated
 from functions.ingest.loader import object_keys
 from infra.standalone.embedded import EmbeddedPostgres
+from tests.aws import Aws
 from tests.functions.identities import GRANT, Agent
+from tests.infra.aws.account import NEEDS_TERRAFORM
 from tests.infra.standalone.serving import batch, command, connected, new_store
-from tests.lambdas.applied import NEEDS_TERRAFORM, RECEIVES, Applied, apply
+from tests.lambdas.applied import RECEIVES, Applied, apply
 from tests.lambdas.artifacts import ONLY_LINUX
-from tests.lambdas.aws import Aws, Functions
+from tests.lambdas.aws import Functions
 from tests.lambdas.gateway import Answer, Gateway
 from tests.lambdas.places import ADMIN, PASSWORD, make_admin
 

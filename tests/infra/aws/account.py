@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-import urllib3
-from moto.awslambda_simple.models import LambdaSimpleBackend
 
 from functions.authorizer import rotation_handler
+from tests import aws
+from tests.aws import Aws
 from tests.infra.aws.module import FOLDER
 
-REGION = "eu-central-1"
 _PLUGINS = os.environ.get("TF_PLUGIN_DIR")
 _CONFIG = os.environ.get("TF_CLI_CONFIG_FILE", "")
 
@@ -55,8 +53,8 @@ class Account:
 
     made: dict[str, Any]
 
-    def __init__(self, url: str, terraform: Callable[..., str], write: Callable[[str], None]) -> None:
-        self.url = url
+    def __init__(self, served: Aws, terraform: Callable[..., str], write: Callable[[str], None]) -> None:
+        self._aws = served
         self._terraform = terraform
         self._write = write
 
@@ -86,13 +84,7 @@ class Account:
         return variables
 
     def client(self, service: str) -> Any:
-        return boto3.client(
-            service,  # type: ignore[call-overload]
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return self._aws.client(service)
 
     def queue(self, output: str) -> dict[str, str]:
         found: dict[str, str] = self.client("sqs").get_queue_attributes(
@@ -102,55 +94,33 @@ class Account:
 
 
 @contextmanager
-def moto() -> Iterator[str]:
-    """moto's server; it runs no function but the rotation, for whose answer Secrets Manager and Terraform wait."""
-    from moto.server import ThreadedMotoServer
+def moto() -> Iterator[Aws]:
+    """moto's server, where the rotation is run: Secrets Manager and Terraform wait for its answer."""
+    with aws.moto() as served:
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    # What another server of this process has made would be here, too.
-    assert urllib3.request("POST", f"{url}/moto-api/reset").status == 200
-    # moto would run the functions in containers; what the artifacts do is tested elsewhere.
-    answer = urllib3.request("POST", f"{url}/moto-api/config", json={"lambda": {"use_docker": False}})
-    assert answer.status == 201
-    real = LambdaSimpleBackend.invoke
+        def run(function: Any, event: Any) -> Any:
+            if not function.function_name.endswith("-rotation"):
+                return event
+            with pytest.MonkeyPatch.context() as patched:
+                for name, value in {**function.environment_vars, **served.environment}.items():
+                    patched.setenv(name, value)
+                rotation_handler._environment.cache_clear()
+                return rotation_handler.handler(event, None)
 
-    def invoke(self: Any, function_name: str, qualifier: Any, body: Any, headers: Any, response_headers: Any) -> Any:
-        function = self.get_function(function_name)
-        if not function.function_name.endswith("-rotation"):
-            return real(self, function_name, qualifier, body, headers, response_headers)
-        with pytest.MonkeyPatch.context() as patched:
-            credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": REGION}
-            for name, value in {**function.environment_vars, **credentials, "AWS_ENDPOINT_URL": url}.items():
-                patched.setenv(name, value)
-            rotation_handler._environment.cache_clear()
-            return json.dumps(rotation_handler.handler(json.loads(body), None)).encode()
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(LambdaSimpleBackend, "invoke", invoke)
-        yield url
-    rotation_handler._environment.cache_clear()
-    server.stop()
+        with aws.invoked(run):
+            yield served
+        rotation_handler._environment.cache_clear()
 
 
-def begin(url: str, folder: Path, artifacts: Path) -> Account:
+def begin(served: Aws, folder: Path, artifacts: Path) -> Account:
     """An account with nothing in it, for which Terraform works in this folder."""
 
     def write(variables: str) -> None:
-        root = _ROOT.format(region=REGION, source=FOLDER, artifacts=artifacts, variables=variables)
+        root = _ROOT.format(region=aws.REGION, source=FOLDER, artifacts=artifacts, variables=variables)
         (folder / "main.tf").write_text(root)
 
-    environment = os.environ | {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "CHECKPOINT_DISABLE": "1",
-        "TF_IN_AUTOMATION": "1",
-        "TF_CLI_CONFIG_FILE": _CONFIG if Path(_CONFIG).is_file() else "",
-    }
+    environment = {**os.environ, **served.environment, "CHECKPOINT_DISABLE": "1", "TF_IN_AUTOMATION": "1"}
+    environment["TF_CLI_CONFIG_FILE"] = _CONFIG if Path(_CONFIG).is_file() else ""
 
     def terraform(*arguments: str) -> str:
         done = subprocess.run(
@@ -160,7 +130,7 @@ def begin(url: str, folder: Path, artifacts: Path) -> Account:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=400,
         )
         assert done.returncode == 0, done.stderr[-8000:]
         return done.stdout
@@ -168,4 +138,4 @@ def begin(url: str, folder: Path, artifacts: Path) -> Account:
     write("")
     terraform("init", "-no-color", "-input=false", *([f"-plugin-dir={_PLUGINS}"] if _PLUGINS else []))
     terraform("validate", "-no-color")
-    return Account(url, terraform, write)
+    return Account(served, terraform, write)

@@ -62,8 +62,8 @@ _MORE = """
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     folder, artifacts = tmp_path_factory.mktemp("root"), zips(tmp_path_factory.mktemp("artifacts"))
     (folder / "authorities.pem").write_text(load_authority(_authority(folder / "authority.pem")).pem)
-    with moto() as url:
-        made = begin(url, folder, artifacts)
+    with moto() as served:
+        made = begin(served, folder, artifacts)
         made.made = made.apply(_USUAL)
         yield made
 
