@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from benchmarks import agent, cold, cycle, fleet, growth, load, polling, quiet, releases, scaling, versions
@@ -23,7 +24,9 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    for name in sys.argv[1:] or BENCHMARKS:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=f"{', '.join(BENCHMARKS)}; all of them, if none is named")
+    for name in parser.parse_args().name or BENCHMARKS:
         if name not in BENCHMARKS:
             sys.exit(f"there is no benchmark {name}; there are {', '.join(BENCHMARKS)}")
         BENCHMARKS[name]()
