@@ -231,14 +231,6 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"pganalytics_server_admin": "ann", "pganalytics_server_admin_password": "short"},
         "pganalytics_server_admin_password has to have 12 to 256 characters",
     ),
-    "nothing to install": (
-        {"pganalytics_server_version": ""},
-        "Name the version to install from the index with pganalytics_server_version",
-    ),
-    "credentials of the index": (
-        {"pganalytics_server_index_url": "https://u:p@index.example.org"},
-        "put them into /etc/pip.conf of the host",
-    ),
 }
 
 _TAKEN: dict[str, dict[str, Any]] = {

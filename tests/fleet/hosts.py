@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
@@ -57,20 +58,47 @@ def missing() -> str | None:
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if absent:
         return f"hosts need {', '.join(absent)} (Debian: {_TOOLS_OF_DEBIAN})"
-    probe = subprocess.run(["unshare", "--net", "--mount", "true"], check=False, capture_output=True, text=True)
-    return f"hosts need namespaces: {probe.stderr.strip()}" if probe.returncode else None
+    # What a host's boot does first; the path is this process's own in the new mount namespace.
+    tried = "mount -t tmpfs none /mnt && ip link add bridge type bridge && nft add table ip probe"
+    probe = subprocess.run(
+        ["unshare", "--net", "--mount", "sh", "-c", tried], check=False, capture_output=True, text=True
+    )
+    if probe.returncode:
+        return f"hosts need namespaces: {probe.stderr.strip()}"
+    try:
+        with _cgroup(f"pga-probe-{os.getpid()}"):
+            return None
+    except OSError as error:
+        return f"hosts need control groups of their own: {error}"
+
+
+@contextmanager
+def made_once(kept: Path) -> Iterator[Path | None]:
+    """The path at which this is to be made, which then takes its place in the cache; None if it is there.
+
+    Another process that wants the same waits.
+    """
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with kept.with_name(f"{kept.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if kept.exists():
+            yield None
+            return
+        scratch = kept.with_name(f"new-{kept.name}")
+        shutil.rmtree(scratch, ignore_errors=True)
+        yield scratch
+        scratch.rename(kept)
 
 
 def base_image(cache: Path, release: str) -> Path:
     """The archive of a host's file system, made once; another list of packages makes another."""
     packages = ",".join(_PACKAGES)
     image = cache / f"{release}-{hashlib.sha256(packages.encode()).hexdigest()[:12]}.tar"
-    if not image.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = image.with_suffix(".new.tar")
+    with made_once(image) as scratch:
+        if scratch is None:
+            return image
         excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")]
         run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *excluded, release, scratch)
-        scratch.rename(image)
     return image
 
 

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fleet.hosts import run
+from tests.fleet.hosts import made_once, run
 
 #: Where a host that has none finds a Python that is new enough.
 CARRIED_PYTHON = "/opt/python3.11/bin/python3.11"
@@ -47,9 +47,9 @@ patchelf --force-rpath --set-rpath $place/lib --set-interpreter $loader $place/b
 def carried_python(cache: Path) -> Path:
     """The archive of a Python 3.11 that runs on older releases, at `CARRIED_PYTHON`; made once."""
     archive = cache / f"python-{hashlib.sha256(_MAKE.encode()).hexdigest()[:12]}.tar"
-    if not archive.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch = archive.with_suffix(".new.tar")
+    with made_once(archive) as scratch:
+        if scratch is None:
+            return archive
         script = scratch.with_suffix(".sh")
         script.write_text(_MAKE)
         run(
@@ -58,5 +58,4 @@ def carried_python(cache: Path) -> Path:
             *(f"--customize-hook=tar -C $1 -cf {scratch.resolve()} opt/python3.11", BOOKWORM.name, "-"),
         )
         script.unlink()
-        scratch.rename(archive)
     return archive

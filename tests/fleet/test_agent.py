@@ -89,8 +89,19 @@ def test_the_agent_has_no_rights_and_gives_way_to_the_database(deployed: Managed
     )
     assert (int(status["CapEff"], 16), int(status["CapBnd"], 16), status["NoNewPrivs"]) == (0, 0, "1")
     assert deployed.host.run(f"cat /proc/{deployed.main_pid()}/oom_score_adj") == "500\n"
-    limits = deployed.host.run("systemctl show --property=MemoryMax,TasksMax,CPUQuotaPerSecUSec pganalytics-agent")
-    assert sorted(limits.splitlines()) == ["CPUQuotaPerSecUSec=500ms", "MemoryMax=268435456", "TasksMax=64"]
+    names = "MemoryMax,TasksMax,CPUQuotaPerSecUSec,IOWeight,IOReadBandwidthMax,IOWriteBandwidthMax"
+    limits = dict(
+        line.split("=", 1)
+        for line in deployed.host.run(f"systemctl show --property={names} pganalytics-agent").splitlines()
+    )
+    assert limits == {
+        "CPUQuotaPerSecUSec": "500ms",
+        "IOReadBandwidthMax": "/var/lib 32000000",
+        "IOWriteBandwidthMax": "/var/lib 32000000",
+        "IOWeight": "20",
+        "MemoryMax": "268435456",
+        "TasksMax": "64",
+    }
 
 
 def test_a_killed_agent_is_started_again(deployed: Managed) -> None:

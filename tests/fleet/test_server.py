@@ -29,25 +29,25 @@ _EVERYTHING = (
 
 
 @pytest.fixture(scope="module")
-def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played]]]:
-    """A host with the server, and how it came there."""
+def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played], str]]:
+    """A host with the server, how it came there, and what was there before."""
     carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
     with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
         before = served.host.run(_EVERYTHING)
         runs = {"rehearsal": served.serve("--check", "--diff", "-vvv")}
         assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
         runs["first"] = served.serve("--diff", "-vvv")
-        yield served, runs
+        yield served, runs, before
 
 
 @pytest.fixture
-def served(installed: tuple[Served, dict[str, Played]]) -> Served:
+def served(installed: tuple[Served, dict[str, Played], str]) -> Served:
     """A host with the server; who changes it puts it back."""
     return installed[0]
 
 
 @pytest.fixture
-def runs(installed: tuple[Served, dict[str, Played]]) -> dict[str, Played]:
+def runs(installed: tuple[Served, dict[str, Played], str]) -> dict[str, Played]:
     """The runs that put the server on its host, with all that Ansible can tell of them."""
     return installed[1]
 
@@ -245,3 +245,31 @@ def test_what_cannot_work_is_refused_before_anything_changes(served: Served, tmp
     said = refused.said()
     assert [name for name, (_, mend) in _REFUSED.items() if mend not in said[name]] == [], said
     assert (served.host.run(_EVERYTHING), served.starts()) == (before, starts)
+
+
+# The last: it takes the server away.
+def test_a_removal_keeps_what_only_the_server_had_unless_it_is_told_otherwise(
+    installed: tuple[Served, dict[str, Played], str],
+) -> None:
+    served, _, before = installed
+    known, stands = served.host.run(_KNOWN), served.host.run(_STANDS)
+    assert served.played("remove_server", "--check").changed > 0
+    assert served.host.run(_STANDS) == stands, "a rehearsal changes nothing"
+    some = served.played("remove_server")
+    assert (
+        "Kept on central-1: the database pganalytics and its owner; /var/lib/pganalytics-server and the account"
+        " pganalytics_server; /etc/pganalytics-server." in some.words
+    )
+    assert served.host.run("ls /opt; systemctl list-units --all --no-legend 'pganalytics-server*'") == ""
+    assert served.played("remove_server").changed == 0
+    served.serve()
+    assert served.host.run(_KNOWN) == known, "it goes on with what was kept"
+    assert "Nothing is kept on central-1" in served.played("remove_server", keep=[]).words
+    assert served.host.run(_EVERYTHING) == before
+    assert served.played("remove_server", keep=[]).changed == 0
+
+
+_KNOWN = (
+    "cat /etc/pganalytics-server/keys.json /etc/pganalytics-server/authority.pem;"
+    " runuser -u postgres -- psql -XAtd pganalytics -c 'select count(*) from store.ledger'"
+)

@@ -9,7 +9,7 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
-from tests.fleet.hosts import run
+from tests.fleet.hosts import made_once, run
 from tests.nursery import ROOT
 
 
@@ -21,15 +21,14 @@ def wheels(folder: Path, cache: Path, python: str, extra: str = "agent") -> Path
     # The versions that the tests run with: pip takes no constraints with hashes where a requirement has none.
     pinned = sorted({f"{each.name}=={each.version}" for each in distributions() if each.name != "pganalytics"})
     kept = cache / f"wheels-{extra}-{python}-{hashlib.sha256(chr(10).join(pinned).encode()).hexdigest()[:12]}"
-    if not kept.exists():
-        constraints, scratch = folder / "constraints.txt", kept.with_suffix(".new")
-        constraints.write_text("\n".join(pinned))
-        shutil.rmtree(scratch, ignore_errors=True)
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
-        chosen = ("--only-binary=:all:", "--python-version", python, "--constraint", constraints)
-        run(*pip, *chosen, "--dest", scratch, f"{ours}[{extra}]")
-        (scratch / ours.name).unlink()
-        scratch.rename(kept)
+    with made_once(kept) as scratch:
+        if scratch is not None:
+            constraints = folder / "constraints.txt"
+            constraints.write_text("\n".join(pinned))
+            pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet")
+            chosen = ("--only-binary=:all:", "--python-version", python, "--constraint", constraints)
+            run(*pip, *chosen, "--dest", scratch, f"{ours}[{extra}]")
+            (scratch / ours.name).unlink()
     for wheel in kept.iterdir():
         shutil.copy(wheel, found)
     return found
