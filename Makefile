@@ -34,7 +34,7 @@ test-matrix: $(INSTALLED) #: run the tests that watch a server on PostgreSQL 14 
 	$(BIN)/python -m tests.matrix $(SPREAD) $(ARGS)
 
 test-fleet: $(INSTALLED) #: deploy to real hosts, booted in namespaces; needs root, systemd-nspawn, mmdebstrap, nft
-	$(BIN)/python -m pytest -rs -m fleet tests/fleet $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) -rs -m fleet tests/fleet $(ARGS)
 
 check: format lint types imports test test-matrix build #: everything that CI runs
 

@@ -90,14 +90,16 @@ output "agent_tag" {
   value       = local.agent_tag
 }
 
-# Hosts enrol at `url`: with agent_domain that is another address than what they are told here, and the role cannot enrol.
+# Hosts enrol at `url`, where the controller asks, too: with agent_domain, agents alone have another address.
 output "ansible" {
   description = "Variables of the Ansible role agent, by transport: group_vars for your hosts."
   value = {
     for transport in ["http", "presigned", "s3"] : transport => merge(
       {
-        pganalytics_agent_transport  = transport
-        pganalytics_agent_server_url = local.agent_url
+        pganalytics_agent_transport     = transport
+        pganalytics_agent_server_url    = local.agent_url
+        pganalytics_agent_enrolment_url = local.url
+        pganalytics_agent_confirm_url   = local.url
       },
       transport != "s3" ? {} : {
         pganalytics_agent_bucket        = aws_s3_bucket.batches.id

@@ -79,6 +79,8 @@ def ansible(
         env={
             **environment,
             "ANSIBLE_HOME": str(home),
+            # Hosts of other tests have the same addresses.
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(home / "cp"),
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",  # it refuses to start in another encoding
             "PATH": f"{beside}:{os.environ['PATH']}",

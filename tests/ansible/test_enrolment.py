@@ -54,9 +54,8 @@ class Host:
         """What the role does to enrol the agent and to write its settings."""
         given, playbook = self.folder / "given.json", self.folder / "playbook.yml"
         given.write_text(json.dumps({**self.options, **options}))
-        look = {"path": "{{ pganalytics_agent_state_directory }}/identity/identity.json"}
         tasks = [
-            {"ansible.builtin.stat": look, "register": "_pganalytics_agent_found_identity"},
+            {"ansible.builtin.include_role": {"name": str(AGENT), "tasks_from": "look"}},
             {"ansible.builtin.include_role": {"name": str(AGENT), "tasks_from": "settings"}},
             # There is no service here to restart.
             {"ansible.builtin.meta": "end_play"},
@@ -84,7 +83,8 @@ def host(tmp_path: Path, gate: Door, registrar: Registrar) -> Host:
             "pganalytics_agent_user": "root",
             "pganalytics_agent_settings_directory": str(folder / "settings"),
             "pganalytics_agent_state_directory": str(folder / "state"),
-            "pganalytics_agent_server_url": gate.url,
+            "pganalytics_agent_server_url": "https://agents.example.org",
+            "pganalytics_agent_enrolment_url": gate.url,
             "pganalytics_agent_ca_source": str(registrar.authority.ca_file),
         },
     )
@@ -98,7 +98,7 @@ def test_a_host_is_enrolled_once_and_given_no_other_name(host: Host, registrar: 
     settings = load(host.settings)
     assert whoami(settings).identity is not None
     assert settings.server is not None
-    assert settings.server.token_file is None
+    assert (settings.server.url, settings.server.token_file) == ("https://agents.example.org", None)
     assert registrar.enrolments[token] == 0
     assert host.play(pganalytics_agent_enrolment_token=token).well().changed == 0
     assert host.play().well().changed == 0, "it does not need the token any more"

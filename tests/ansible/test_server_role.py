@@ -186,7 +186,6 @@ def test_what_postgresql_keeps_of_a_password_is_computed_as_libpq_does(server: E
 
 _GOOD: dict[str, Any] = {
     "_pganalytics_server_systemd": {"stat": {"exists": True}},
-    "_pganalytics_server_found_python": {"rc": 0},
     "_pganalytics_server_account": {"ansible_facts": {"getent_passwd": {"pganalytics_server": None}}},
     "_pganalytics_server_found_tls": _FILES,
     "_pganalytics_server_asked": {"rc": 0, "stdout": '{"role": false, "owner": null}'},

@@ -77,7 +77,7 @@ def _written(document: dict[str, Any], prefix: str = "") -> Iterator[str]:
 
 _TOML, _UNIT = "agent.toml.j2", "pganalytics-agent.service.j2"
 _SERVER = {"pganalytics_agent_server_url": "https://pganalytics.example.org"}
-_ENROLLED = {"_pganalytics_agent_found_identity": {"stat": {"exists": True}}}
+_ENROLLED = {"_pganalytics_agent_before": {"file /var/lib/pganalytics-agent/identity/identity.json": "root root 0600"}}
 
 #: What is rendered, by the name of a host.
 _CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -85,7 +85,7 @@ _CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "defaults": (_TOML, _SERVER),
     "to-be-enrolled": (_TOML, {**_SERVER, "pganalytics_agent_enrolment_token": "pge_"}),
     "enrolled": (_TOML, {**_SERVER, **_ENROLLED}),
-    "with-a-file": (_TOML, {**_SERVER, "_pganalytics_agent_found_identity": {"stat": {"exists": False}}}),
+    "with-a-file": (_TOML, _SERVER),
     "back-to-a-token": (_TOML, {**_SERVER, **_ENROLLED, "pganalytics_agent_token": "a-token"}),
     "bucket": (_TOML, {"pganalytics_agent_transport": "s3", "pganalytics_agent_bucket": "batches"}),
     "unit": (_UNIT, {"pganalytics_agent_watchdog_seconds": 7}),

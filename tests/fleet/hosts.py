@@ -130,6 +130,7 @@ class Host:
         """Restart the host; answers when it is up again."""
         boot = self.run("cat /proc/sys/kernel/random/boot_id")
         self.ask("systemctl reboot")  # which may end the connection before it answers
+        self.hang_up()
         deadline = time.monotonic() + SECONDS
         again = f"test {boot.strip()} != $(cat /proc/sys/kernel/random/boot_id) && systemctl is-system-running --wait"
         while self.ask(again) != 0:
@@ -169,9 +170,17 @@ class Host:
         """The command's exit code."""
         return subprocess.run(self._ssh(command), capture_output=True, check=False, timeout=SECONDS).returncode
 
-    def _ssh(self, command: str) -> list[str]:
+    def hang_up(self) -> None:
+        """End the connection that is kept for the next command."""
+        subprocess.run(self._ssh("-O", "exit"), capture_output=True, check=False, timeout=SECONDS)
+
+    def _ssh(self, *command: str) -> list[str]:
         options = [*self.network.ssh_options, "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
-        return [*self.network.inside, "ssh", *options, f"root@{self.address}", command]
+        # A login costs far more than a command does.
+        kept = ["-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "-o", f"ControlPath={self.root}.ssh"]
+        where = f"root@{self.address}"
+        after = [*command, where] if command[0] == "-O" else [where, *command]
+        return [*self.network.inside, "ssh", *options, *kept, *after]
 
 
 @dataclass(frozen=True)
@@ -280,6 +289,7 @@ def _booted(host: Host, log: Path) -> Iterator[None]:
             _wait_until_up(host, process, log)
             yield
         finally:
+            host.hang_up()
             process.terminate()  # an orderly shutdown
             try:
                 process.wait(SECONDS)

@@ -339,6 +339,8 @@ def test_ansible_s_variables_are_those_of_the_role(account: Account) -> None:
         assert all(isinstance(value, str) and options[name]["type"] == "str" for name, value in variables.items())
         assert variables["pganalytics_agent_transport"] == transport
         assert variables["pganalytics_agent_server_url"] == account.made["agent_url"]
+        assert variables["pganalytics_agent_enrolment_url"] == account.made["url"]
+        assert variables["pganalytics_agent_confirm_url"] == account.made["url"]
     assert list(account.made["ansible"]) == sorted(options["pganalytics_agent_transport"]["choices"])
     assert account.made["ansible"]["s3"]["pganalytics_agent_bucket"] == account.made["bucket"]
 
