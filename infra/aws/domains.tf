@@ -4,10 +4,8 @@
 locals {
   authorities = var.agent_domain == null ? {} : { agents = var.agent_domain.authorities }
 
-  agent_url = (
-    var.agent_domain != null ? "https://${var.agent_domain.name}" :
-    var.domain != null ? "https://${var.domain.name}" : aws_apigatewayv2_api.this.api_endpoint
-  )
+  url       = var.domain == null ? aws_apigatewayv2_api.this.api_endpoint : "https://${var.domain.name}"
+  agent_url = var.agent_domain == null ? local.url : "https://${var.agent_domain.name}"
 
   domains = merge(
     var.domain == null ? {} : { open = merge(var.domain, { mutual = false }) },

@@ -1,6 +1,6 @@
 output "url" {
   description = "Address of the HTTP API, for operators, for hosts that enrol, and for agents unless they have their own."
-  value       = var.domain == null ? aws_apigatewayv2_api.this.api_endpoint : "https://${var.domain.name}"
+  value       = local.url
 
   depends_on = [aws_apigatewayv2_api_mapping.this]
 }
