@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 SECONDS = 60.0
 
 #: Where the bridge is, for whoever serves the hosts.
@@ -98,7 +100,10 @@ def base_image(cache: Path, release: str) -> Path:
         if scratch is None:
             return image
         excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")]
-        run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *excluded, release, scratch)
+        try:
+            run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *excluded, release, scratch)
+        except AssertionError as error:
+            pytest.skip(f"Debian's {release} cannot be had here: {error}")
     return image
 
 

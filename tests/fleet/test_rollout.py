@@ -198,7 +198,8 @@ def test_a_later_step_is_returned_as_one_and_an_upgrade_that_goes_well_can_be_ro
     assert "db-2: " in done.words.partition("the rollout stops.")[2]
     assert [stands(each) for each in fleet.others] == stood[1:]
     assert version(fleet.canary) == "0.1.1", "the step before keeps what it has"
-    some = fleet.play("deploy", wheels=str(good), of={"db-2": {"wheels": str(bad)}}, max_fail_percentage=50)
+    others = "--limit=db-2,db-3"
+    some = fleet.play("deploy", others, wheels=str(good), of={"db-2": {"wheels": str(bad)}}, max_fail_percentage=50)
     assert some.failed == {"db-2"}, some.output
     assert stands(fleet.others[0]) == stood[1]
     assert version(fleet.others[1]) == "0.1.1"

@@ -261,7 +261,6 @@ def test_a_removal_keeps_what_only_the_server_had_unless_it_is_told_otherwise(
         " pganalytics_server; /etc/pganalytics-server." in some.words
     )
     assert served.host.run("ls /opt; systemctl list-units --all --no-legend 'pganalytics-server*'") == ""
-    assert served.played("remove_server").changed == 0
     served.serve()
     assert served.host.run(_KNOWN) == known, "it goes on with what was kept"
     assert "Nothing is kept on central-1" in served.played("remove_server", keep=[]).words
