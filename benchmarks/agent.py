@@ -6,6 +6,7 @@ It watches 1,000 tables and 3,000 indexes, a fifth touched each second, and send
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -129,7 +130,9 @@ dsn = {json.dumps(server.dsn(DATABASE))}
 """
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "agent.main", "run", "-c", str(settings)], stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "agent.main", "run", "-c", str(settings)],
+            env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # as its unit has it
+            stderr=subprocess.DEVNULL,
         )
         try:
             yield process
