@@ -15,7 +15,7 @@ for path; do
     file,--) kind=content ;;
     link,*) if test -L "$path"; then say "link $path" "$(readlink "$path")"; fi ;;
     *)
-        if test -e "$path"; then say "file $path" "$(stat --format='%U %G 0%a' "$path")"; fi
+        if test -e "$path"; then say "file $path" "$(stat --dereference --format='%U %G 0%a' "$path")"; fi
         if test "$kind" = content && test -e "$path"; then say "content $path" "$(base64 --wrap=0 "$path")"; fi
         ;;
     esac
