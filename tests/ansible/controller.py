@@ -60,22 +60,24 @@ class Played:
         return self
 
 
-def play(playbook: str | Path, *arguments: str | Path, home: Path, inside: Sequence[str] = ()) -> Played:
+def play(
+    playbook: str | Path, *arguments: str | Path, home: Path, inside: Sequence[str] = (), cwd: Path = COLLECTION
+) -> Played:
     """Run a playbook to its end, however it ends."""
     began = time.monotonic()
-    done = ansible("ansible-playbook", *arguments, playbook, home=home, inside=inside)
+    done = ansible("ansible-playbook", *arguments, playbook, home=home, inside=inside, cwd=cwd)
     return Played(done.returncode, done.stdout + done.stderr, time.monotonic() - began)
 
 
 def ansible(
-    command: str, *arguments: str | Path, home: Path, inside: Sequence[str] = ()
+    command: str, *arguments: str | Path, home: Path, inside: Sequence[str] = (), cwd: Path = COLLECTION
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the commands that stand beside this Python, to its end; `inside` is a command that runs it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     beside = Path(sys.executable).parent
     return subprocess.run(
         [*inside, str(beside / command), *map(str, arguments)],
-        cwd=COLLECTION,
+        cwd=cwd,
         env={
             **environment,
             "ANSIBLE_HOME": str(home),
@@ -90,6 +92,21 @@ def ansible(
         timeout=600,
         check=False,
     )
+
+
+def installed(folder: Path) -> Path:
+    """The collection as its users get it: built, and installed below this folder, for a configuration that is there."""
+    home = folder / "home"
+    built = ansible("ansible-galaxy", "collection", "build", "--output-path", folder, home=home)
+    assert built.returncode == 0, built.stderr
+    (archive,) = folder.glob("pganalytics-fleet-*.tar.gz")
+    done = ansible(
+        *("ansible-galaxy", "collection", "install", "--offline", "--collections-path", folder / "installed", archive),
+        home=home,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "ansible.cfg").write_text("[defaults]\ncollections_path = installed\n[connection]\npipelining = True\n")
+    return folder / "installed/ansible_collections/pganalytics/fleet"
 
 
 def rendered(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ansible.controller import ansible
+from tests.ansible.controller import ansible, installed
 from tests.ansible.options import COLLECTION, ROLES, specified
 
 
@@ -27,16 +27,10 @@ def test_the_playbooks_are_understood(tmp_path: Path) -> None:
 
 
 def test_it_can_be_built_and_installed(tmp_path: Path) -> None:
-    built = ansible("ansible-galaxy", "collection", "build", "--output-path", tmp_path, home=tmp_path / "home")
-    assert built.returncode == 0, built.stderr
-    (archive,) = tmp_path.glob("pganalytics-fleet-*.tar.gz")
-    where = ("--collections-path", tmp_path / "installed")
-    done = ansible("ansible-galaxy", "collection", "install", "--offline", *where, archive, home=tmp_path / "home")
-    assert done.returncode == 0, done.stdout + done.stderr
-    installed = tmp_path / "installed/ansible_collections/pganalytics/fleet"
-    assert [role.name for role in ROLES if not (installed / "roles" / role.name / "tasks/main.yml").exists()] == []
-    assert (installed / "playbooks/deploy.yml").exists()
-    assert not (installed / "inventories").exists()
+    collection = installed(tmp_path)
+    assert [role.name for role in ROLES if not (collection / "roles" / role.name / "tasks/main.yml").exists()] == []
+    assert (collection / "playbooks/deploy.yml").exists()
+    assert not (collection / "inventories").exists()
 
 
 def test_its_version_is_the_changelogs_newest() -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tests.ansible import controller
 from tests.ansible.controller import Played
+from tests.ansible.options import COLLECTION
 from tests.fleet.hosts import Host, Network, run
 
 #: What a rollout is told so that all hosts but the canaries are one step.
@@ -41,13 +42,21 @@ def options_of(role: str, options: Mapping[str, object]) -> dict[str, object]:
     return {f"pganalytics_{role}_{name}": value for name, value in options.items()}
 
 
-def play(network: Network, folder: Path, playbook: str | Path, groups: Groups, *arguments: str | Path) -> Played:
-    """Run a playbook, one of the collection's by its name; the folder has its inventory and Ansible's home."""
+def play(
+    network: Network,
+    folder: Path,
+    playbook: str | Path,
+    groups: Groups,
+    *arguments: str | Path,
+    cwd: Path = COLLECTION,
+) -> Played:
+    """Run a playbook, one of the checkout's by its name; the folder has its inventory and Ansible's home."""
     # A file, and not the command line, which everybody on the controller may read.
     inventory = folder / f"{secrets.token_hex(4)}.json"
     inventory.write_text(json.dumps({group: {"hosts": hosts} for group, hosts in groups.items()}))
     file = f"playbooks/{playbook}.yml" if isinstance(playbook, str) else playbook
-    return controller.play(file, "--inventory", inventory, *arguments, home=folder / "home", inside=network.inside)
+    home, inside = folder / "home", network.inside
+    return controller.play(file, "--inventory", inventory, *arguments, home=home, inside=inside, cwd=cwd)
 
 
 def hang_up(folder: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ansible.controller import Played
+from tests.ansible.controller import Played, installed
 from tests.fleet.central import Central, until
-from tests.fleet.managed import ONE_STEP, Managed, options_of, play
+from tests.fleet.managed import ONE_STEP, Managed, hang_up, options_of, play
 
 pytestmark = pytest.mark.fleet
 
@@ -44,6 +44,16 @@ def test_a_rehearsal_where_all_is_done_has_nothing_to_do(deployed: Managed) -> N
     process = deployed.main_pid()
     assert deployed.played("deploy", "--check").changed == 0
     assert deployed.main_pid() == process != 0
+
+
+def test_the_collection_that_is_built_and_installed_does_what_the_checkout_does(
+    deployed: Managed, tmp_path: Path
+) -> None:
+    installed(tmp_path)
+    hosts = {"pganalytics_agents": {deployed.host.name: deployed.options}}
+    done = play(deployed.host.network, tmp_path, Path("pganalytics.fleet.deploy"), hosts, cwd=tmp_path)
+    hang_up(tmp_path)
+    assert done.well().changes == {deployed.host.name: 0}
 
 
 def test_what_the_agent_reads_arrives_in_the_bucket_and_in_the_store(deployed: Managed, central: Central) -> None:
