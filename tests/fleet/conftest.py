@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +13,10 @@ from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import Central, serving
 from tests.fleet.hosts import Network
+from tests.fleet.images import base_image
 from tests.fleet.managed import Managed, reached
 from tests.fleet.releases import BOOKWORM, BULLSEYE, Release
 from tests.fleet.wheels import wheels
-
-CACHE = Path(os.environ.get("PGANALYTICS_FLEET_CACHE") or Path(__file__).parents[2] / ".cache/hosts").resolve()
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +46,7 @@ class Site:
     def wheels(self, python: str) -> Path:
         """The folder of wheels for hosts with this Python."""
         if python not in self._wheels:
-            self._wheels[python] = wheels(self.network.folder, CACHE, python)
+            self._wheels[python] = wheels(self.network.folder, python)
         return self._wheels[python]
 
     @contextmanager
@@ -74,7 +72,7 @@ def _managed(site: Site, name: str, number: int, release: Release) -> Iterator[M
     network, central = site.network, site.central
     folder = network.folder / f"{name}.controller"
     folder.mkdir()
-    with network.host(name, number, hosts.base_image(CACHE, release.name)) as host:
+    with network.host(name, number, base_image(release.name)) as host:
         managed = Managed(
             host,
             folder,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
 import secrets
 import shlex
@@ -19,8 +17,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 SECONDS = 60.0
 
 #: Where the bridge is, for whoever serves the hosts.
@@ -29,11 +25,6 @@ CONTROL_ADDRESS = "10.77.0.1"
 _TOOLS = ("systemd-nspawn", "mmdebstrap", "ip", "nft", "ssh", "ssh-keygen")
 
 _TOOLS_OF_DEBIAN = "systemd-container, mmdebstrap, iproute2, nftables, openssh-client"
-
-_PACKAGES = (
-    *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "iproute2", "ca-certificates", "procps"),
-    *("python3", "python3-venv", "sudo", "postgresql", "logrotate"),
-)
 
 #: Those of systemd's own tree and, on a hybrid system, of version 2.
 _HIERARCHIES = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")
@@ -72,39 +63,6 @@ def missing() -> str | None:
             return None
     except OSError as error:
         return f"hosts need control groups of their own: {error}"
-
-
-@contextmanager
-def made_once(kept: Path) -> Iterator[Path | None]:
-    """The path at which this is to be made, which then takes its place in the cache; None if it is there.
-
-    Another process that wants the same waits.
-    """
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with kept.with_name(f"{kept.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if kept.exists():
-            yield None
-            return
-        scratch = kept.with_name(f"new-{kept.name}")
-        shutil.rmtree(scratch, ignore_errors=True)
-        yield scratch
-        scratch.rename(kept)
-
-
-def base_image(cache: Path, release: str) -> Path:
-    """The archive of a host's file system, made once; another list of packages makes another."""
-    packages = ",".join(_PACKAGES)
-    image = cache / f"{release}-{hashlib.sha256(packages.encode()).hexdigest()[:12]}.tar"
-    with made_once(image) as scratch:
-        if scratch is None:
-            return image
-        excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")]
-        try:
-            run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", *excluded, release, scratch)
-        except AssertionError as error:
-            pytest.skip(f"Debian's {release} cannot be had here: {error}")
-    return image
 
 
 def run(*command: str | Path, seconds: float = 600) -> str:

@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fleet.hosts import made_once, run
+from tests.fleet.hosts import run
+from tests.fleet.images import CACHE, made_once
 
 #: Where a host that has none finds a Python that is new enough.
 CARRIED_PYTHON = "/opt/python3.11/bin/python3.11"
@@ -44,9 +45,9 @@ patchelf --force-rpath --set-rpath $place/lib --set-interpreter $loader $place/b
 """
 
 
-def carried_python(cache: Path) -> Path:
+def carried_python() -> Path:
     """The archive of a Python 3.11 that runs on older releases, at `CARRIED_PYTHON`; made once."""
-    archive = cache / f"python-{hashlib.sha256(_MAKE.encode()).hexdigest()[:12]}.tar"
+    archive = CACHE / f"python-{hashlib.sha256(_MAKE.encode()).hexdigest()[:12]}.tar"
     with made_once(archive) as scratch:
         if scratch is None:
             return archive

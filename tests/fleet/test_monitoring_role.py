@@ -12,9 +12,8 @@ import yaml
 
 from tests.ansible.controller import Played
 from tests.ansible.options import COLLECTION
-from tests.fleet import hosts
-from tests.fleet.conftest import CACHE
 from tests.fleet.hosts import Network
+from tests.fleet.images import base_image
 from tests.fleet.managed import Managed, hang_up, options_of, play, reached
 from tests.fleet.releases import BOOKWORM, BULLSEYE, TRIXIE
 
@@ -72,7 +71,7 @@ def releases(network: Network) -> Iterator[Releases]:
         folder.mkdir()
         prepared = []
         for number, release in enumerate((BOOKWORM, TRIXIE, BULLSEYE)):
-            image = hosts.base_image(CACHE, release.name)
+            image = base_image(release.name)
             host = stack.enter_context(network.host(f"role-{release.name}", 41 + number, image))
             prepared.append(Prepared(host, folder, reached(host)))
         stack.callback(hang_up, folder)

@@ -12,7 +12,7 @@ import pytest
 from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import Central, until
-from tests.fleet.conftest import CACHE, Site
+from tests.fleet.conftest import Site
 from tests.fleet.managed import Managed
 from tests.fleet.releases import BULLSEYE, CARRIED_PYTHON, TRIXIE, carried_python
 
@@ -83,7 +83,7 @@ def test_the_unit_is_sound_to_the_newer_systemd(trixie: tuple[Managed, Played]) 
 def bullseye(site: Site) -> Iterator[Managed]:
     """A host whose Python and PostgreSQL are too old; a Python that is new enough is carried to it."""
     with site.managed("db-13", 13, BULLSEYE) as managed:
-        hosts.run("tar", "--extract", "--file", carried_python(CACHE), "--directory", managed.host.root)
+        hosts.run("tar", "--extract", "--file", carried_python(), "--directory", managed.host.root)
         # By hand: the role `monitoring_role` refuses such a server.
         managed.host.sql("create role pganalytics login; grant pg_monitor to pganalytics")
         yield managed

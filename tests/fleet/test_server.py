@@ -12,8 +12,8 @@ import pytest
 from tests.ansible.controller import Played
 from tests.fleet import hosts
 from tests.fleet.central import until
-from tests.fleet.conftest import CACHE
 from tests.fleet.hosts import Network
+from tests.fleet.images import base_image
 from tests.fleet.managed import Managed, options_of, play, reached
 from tests.fleet.releases import BOOKWORM
 from tests.fleet.served import ADMIN, PASSWORD, Served, server_host
@@ -31,8 +31,8 @@ _EVERYTHING = (
 @pytest.fixture(scope="module")
 def installed(network: Network) -> Iterator[tuple[Served, dict[str, Played], str]]:
     """A host with the server, how it came there, and what was there before."""
-    carried = wheels(network.folder, CACHE, BOOKWORM.python, "standalone")
-    with server_host(network, hosts.base_image(CACHE, BOOKWORM.name), carried, "central-1", 31) as served:
+    carried = wheels(network.folder, BOOKWORM.python, "standalone")
+    with server_host(network, base_image(BOOKWORM.name), carried, "central-1", 31) as served:
         before = served.host.run(_EVERYTHING)
         runs = {"rehearsal": served.serve("--check", "--diff", "-vvv")}
         assert served.host.run(_EVERYTHING) == before, "a rehearsal changes nothing"
@@ -127,7 +127,7 @@ def test_the_server_has_no_rights_and_limits(served: Served) -> None:
 def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(
     served: Served, network: Network, tmp_path: Path
 ) -> None:
-    carried = wheels(network.folder, CACHE, BOOKWORM.python)
+    carried = wheels(network.folder, BOOKWORM.python)
     served.log_in()
     (tmp_path / "fleet.toml").write_text("upload_every_seconds = 1\n")
     served.operator("config", "apply", str(tmp_path / "fleet.toml"), "--comment", "haste")
@@ -138,7 +138,7 @@ def test_an_agent_enrols_with_an_operators_token_and_its_batches_arrive(
     )
     folder = network.folder / "db-31.controller"
     folder.mkdir()
-    with network.host("db-31", 32, hosts.base_image(CACHE, BOOKWORM.name)) as host:
+    with network.host("db-31", 32, base_image(BOOKWORM.name)) as host:
         options = {
             **reached(host),
             "pganalytics_agent_server_url": served.url,

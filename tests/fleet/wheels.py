@@ -9,18 +9,19 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
-from tests.fleet.hosts import made_once, run
+from tests.fleet.hosts import run
+from tests.fleet.images import CACHE, made_once
 from tests.nursery import ROOT
 
 
-def wheels(folder: Path, cache: Path, python: str, extra: str = "agent") -> Path:
+def wheels(folder: Path, python: str, extra: str = "agent") -> Path:
     """A new folder of wheels for a host with this Python; what is not ours is downloaded once."""
     found = folder / f"wheels-{extra}-{python}"
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", found, ROOT)
     (ours,) = found.glob("pganalytics-*.whl")
     # The versions that the tests run with: pip takes no constraints with hashes where a requirement has none.
     pinned = sorted({f"{each.name}=={each.version}" for each in distributions() if each.name != "pganalytics"})
-    kept = cache / f"wheels-{extra}-{python}-{hashlib.sha256(chr(10).join(pinned).encode()).hexdigest()[:12]}"
+    kept = CACHE / f"wheels-{extra}-{python}-{hashlib.sha256(chr(10).join(pinned).encode()).hexdigest()[:12]}"
     with made_once(kept) as scratch:
         if scratch is not None:
             constraints = folder / "constraints.txt"
