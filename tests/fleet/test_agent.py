@@ -10,7 +10,7 @@ import pytest
 
 from tests.ansible.controller import Played, installed
 from tests.fleet.central import Central, until
-from tests.fleet.managed import ONE_STEP, Managed, hang_up, options_of, play
+from tests.fleet.managed import ONE_STEP, Managed, options_of, play
 
 pytestmark = pytest.mark.fleet
 
@@ -51,8 +51,7 @@ def test_the_collection_that_is_built_and_installed_does_what_the_checkout_does(
 ) -> None:
     installed(tmp_path)
     hosts = {"pganalytics_agents": {deployed.host.name: deployed.options}}
-    done = play(deployed.host.network, tmp_path, Path("pganalytics.fleet.deploy"), hosts, cwd=tmp_path)
-    hang_up(tmp_path)
+    done = play(deployed.host.network, deployed.folder, Path("pganalytics.fleet.deploy"), hosts, cwd=tmp_path)
     assert done.well().changes == {deployed.host.name: 0}
 
 

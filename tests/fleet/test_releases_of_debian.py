@@ -96,14 +96,6 @@ def test_a_python_that_is_too_old_is_refused_before_anything_changes(bullseye: M
     assert "name another with pganalytics_agent_python" in refused.words
 
 
-def test_a_server_that_is_too_old_is_refused_by_name(bullseye: Managed) -> None:
-    refused = bullseye.play("deploy", python=CARRIED_PYTHON)
-    assert refused.code != 0
-    assert "is not watched, 14 is the oldest; upgrade it, or take it out of the targets" in " ".join(
-        refused.output.split()
-    )
-
-
 def test_a_host_whose_server_is_too_old_is_itself_read_and_its_agent_watched_over(
     bullseye: Managed, central: Central
 ) -> None:
@@ -133,3 +125,11 @@ _TARGET = """
 name = "main"
 dsn = "host=/var/run/postgresql user=pganalytics dbname=postgres"
 """
+
+
+def test_a_server_that_is_too_old_is_refused_by_name(bullseye: Managed) -> None:
+    refused = bullseye.play("deploy", python=CARRIED_PYTHON)
+    assert refused.code != 0
+    assert "is not watched, 14 is the oldest; upgrade it, or take it out of the targets" in " ".join(
+        refused.output.split()
+    )
