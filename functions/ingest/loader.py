@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,6 +34,9 @@ logger = Logger(service="pganalytics")
 
 #: So many rows are loaded in one transaction, or what one event brings if that is less.
 _ENOUGH_ROWS = 100_000
+
+#: So many objects are read at a time: S3 takes far longer to answer than what it answers takes to load.
+READ_AHEAD = 8
 
 
 class LoaderEnvironment(RetentionEnvironment, StoreEnvironment):
@@ -97,9 +102,9 @@ def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, retention: R
             yield _aside(store, Taken(object_key, outcome, waiting[object_key].batch))
         waiting.clear()
 
-    for object_key in dict.fromkeys(object_keys):
+    for object_key, reading in _read(dict.fromkeys(object_keys), bucket):
         try:
-            waiting[object_key] = _arrived(object_key, bucket)
+            waiting[object_key] = _arrived(object_key, reading.result())
         except (BatchError, RefusedError, ValueError) as error:
             yield _aside(store, Taken(object_key, _refusal(error)))
         except Exception as error:  # noqa: BLE001 - the bucket's fault, say: it costs this object's turn only
@@ -110,9 +115,24 @@ def taken(object_keys: Iterable[str], bucket: Bucket, store: Store, retention: R
         yield from load_waiting()
 
 
-def _arrived(object_key: str, bucket: Bucket) -> Arrival:
+def _read(object_keys: Iterable[str], bucket: Bucket) -> Iterator[tuple[str, Future[bytes]]]:
+    """These objects in their order, each with what is in it; the next are read while one is loaded."""
+
+    def read_one(object_key: str) -> bytes:
+        parse_key(object_key)  # what is no batch's is not asked for
+        return bucket.read(object_key, MAX_COMPRESSED_BYTES)
+
+    ahead: deque[tuple[str, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        for object_key in object_keys:
+            ahead.append((object_key, pool.submit(read_one, object_key)))
+            if len(ahead) == READ_AHEAD:
+                yield ahead.popleft()
+        yield from ahead
+
+
+def _arrived(object_key: str, data: bytes) -> Arrival:
     key = parse_key(object_key)
-    data = bucket.read(object_key, MAX_COMPRESSED_BYTES)
     batch, digest = decode(data), sha256(data)
     if key_of(batch, digest) != key:
         raise RefusedError(f"the content belongs to {key_of(batch, digest)}")

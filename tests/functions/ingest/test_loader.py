@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from contracts.batch import Batch, Config, ConfigState
 from contracts.metrics import METRICS
 from contracts.names import target_id
 from functions.ingest.bucket import DirectoryBucket
-from functions.ingest.loader import handler, object_keys
-from functions.store import Connection
+from functions.ingest.loader import handler, object_keys, take
+from functions.retention import Retention
+from functions.store import Connection, Store
 from tests.functions.batches import AGENT, DAY_US, MINUTE_US, SERVER, batch, frame, now_us, packed, run
 from tests.functions.events import messages, notification
 
@@ -145,6 +147,18 @@ def test_what_comes_together_goes_in_by_one_copy_a_metric(bucket: DirectoryBucke
     assert _deliver(*keys) == []
     assert _one(connection, "select count(*) from metric.host_load") == 12
     assert _one(connection, "select count(*) from copied") == 1
+
+
+def test_while_one_object_is_read_so_are_others(bucket_folder: Path, bucket: DirectoryBucket, store: Store) -> None:
+    keys = [_put(bucket, batch(seq)) for seq in range(4)]
+    all_of_them = Barrier(len(keys), timeout=10)
+
+    class Slow(DirectoryBucket):
+        def read(self, key: str, at_most: int) -> bytes:
+            all_of_them.wait()
+            return super().read(key, at_most)
+
+    assert take(keys, Slow(bucket_folder), store, Retention(30)) == {}
 
 
 def test_a_batch_under_a_strange_key_goes_to_quarantine(bucket: DirectoryBucket, connection: Connection) -> None:
