@@ -15,8 +15,10 @@ for path; do
     file,--) kind=content ;;
     link,*) if test -L "$path"; then say "link $path" "$(readlink "$path")"; fi ;;
     *)
-        if test -e "$path"; then say "file $path" "$(stat --dereference --format='%U %G 0%a' "$path")"; fi
-        if test "$kind" = content && test -e "$path"; then say "content $path" "$(base64 --wrap=0 "$path")"; fi
+        if test -e "$path"; then
+            say "file $path" "$(stat --dereference --format='%U %G 0%a' "$path")"
+            if test "$kind" = content; then say "content $path" "$(base64 --wrap=0 "$path")"; fi
+        fi
         ;;
     esac
 done
